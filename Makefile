@@ -1,0 +1,57 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+export DBT_PROFILES_DIR := $(CURDIR)
+
+.PHONY: help setup demo test lint bench docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv from requirements.lock
+
+# An environment that forbids writing bytecode would otherwise compile dbt at every start.
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "evalhouse needs Python 3.10 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m compileall -qq -j 2 $(VENV) || true
+	@cp requirements.lock $@
+
+demo: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/demo.duckdb
+demo: setup  ## build everything from the example data in demo.duckdb and print the results
+	@rm -f demo.duckdb demo.duckdb.wal
+	$(BIN)/dbt build --target duckdb --target-path target/demo
+	$(BIN)/python scripts/demo.py
+
+test: lint  ## everything that CI checks
+	$(BIN)/python -m pytest
+
+# The templater compiles every model, and some read the columns of the raw tables.
+lint: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/target/lint.duckdb
+lint: setup  ## ruff, and sqlfluff over the SQL
+	$(BIN)/ruff check .
+	@mkdir -p target && rm -f target/lint.duckdb target/lint.duckdb.wal
+	$(BIN)/dbt --quiet seed --target duckdb --target-path target/lint
+	$(BIN)/sqlfluff lint --disable-progress-bar $(wildcard models analyses tests)
+
+bench: setup  ## time the package against the hand-written plans
+	$(BIN)/python scripts/bench.py
+
+docs: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/target/docs.duckdb
+docs: setup  ## write the documentation site to target/
+	@mkdir -p target
+	$(BIN)/dbt docs generate --target duckdb
+
+clean:  ## remove what was built, except .venv
+	rm -rf target logs dbt_packages .pytest_cache .ruff_cache bench_results
+	rm -f demo.duckdb demo.duckdb.wal

@@ -1,0 +1,153 @@
+{#-
+    What is allowed, as data. `kind` says how a value is checked, `allowed` says so to the user, `default` is null if not given.
+    Bounds of numbers: above and below exclude the bound, least includes it.
+-#}
+{%- macro _settings_fields() -%}
+    {%- set inputs = ['exposures', 'experiments', 'experiment_variations', 'experiment_phases', 'outcomes'] -%}
+    {%- set aggregates = ['sum', 'count', 'max', 'count_distinct'] -%}
+    {%- set types = ['proportion', 'mean', 'ratio', 'quantile', 'retention', 'participation', 'funnel'] -%}
+
+    {%- set every = ['name', 'description', 'type', 'fact', 'role', 'direction', 'delay_hours', 'window_hours', 'missing'] -%}
+
+    {%- set condition = {'kind': 'sql', 'allowed': 'a SQL condition, as text'} -%}
+    {%- set expression = {'kind': 'sql_or_number', 'allowed': 'a SQL expression, as text, or a number'} -%}
+    {%- set positive = {'kind': 'number', 'above': 0, 'allowed': 'a number above 0'} -%}
+    {%- set not_negative = {'kind': 'number', 'least': 0, 'allowed': 'a number, 0 or above'} -%}
+    {%- set fraction = {'kind': 'number', 'above': 0, 'below': 1, 'allowed': 'a number above 0 and below 1'} -%}
+    {%- set boolean = {'kind': 'boolean', 'default': false, 'allowed': 'true, false'} -%}
+    {%- set column = {'kind': 'pattern', 'pattern': '[A-Za-z_][A-Za-z0-9_]*', 'allowed': 'a plain column name'} -%}
+    {%- set fact = {'kind': 'text', 'allowed': 'outcomes or the name of one of facts'} -%}
+    {%- set aggregate = {
+        'kind': 'choice', 'choices': aggregates, 'default': 'sum', 'allowed': aggregates | join(', ')
+    } -%}
+    {%- set identifier = '[A-Za-z_][A-Za-z0-9_$-]*' -%}
+    {%- set snake_case = '[a-z][a-z0-9_]{0,49}' -%}
+    {%- set snake_case_text = 'a unique snake_case name of at most 50 characters' -%}
+
+    {%- set source_tables = {} -%}
+    {%- for name in inputs -%}
+        {%- do source_tables.update({
+            name: {'kind': 'pattern', 'pattern': identifier, 'default': name, 'allowed': 'the name of a table in raw_schema'}
+        }) -%}
+    {%- endfor -%}
+
+    {%- do return({
+        'root': {
+            'raw_schema': {
+                'kind': 'pattern', 'pattern': identifier, 'default': 'raw', 'allowed': 'the name of a schema'
+            },
+            'source_tables': {
+                'kind': 'mapping', 'default': {}, 'allowed': 'a mapping of inputs to table names'
+            },
+            'inputs': {
+                'kind': 'list', 'default': ['exposures', 'outcomes'],
+                'allowed': 'a list from ' ~ inputs | join(', '),
+            },
+            'dimensions': {'kind': 'list', 'default': [], 'allowed': 'a list of column names'},
+            'protected_dimensions': {'kind': 'list', 'default': [], 'allowed': 'a list of column names'},
+            'metrics': {'kind': 'list', 'default': [], 'allowed': 'a list of metrics'},
+            'facts': {'kind': 'list', 'default': [], 'allowed': 'a list of facts'},
+            'guardrails': {'kind': 'list', 'default': [], 'allowed': 'a list of guardrails'},
+            'analysis': {'kind': 'mapping', 'default': {}, 'allowed': 'a mapping'},
+        },
+        'input': {'choices': inputs, 'allowed': inputs | join(', ')},
+        'source_tables': source_tables,
+        'dimension': {
+            'pattern': column.pattern,
+            'reserved': [
+                'all', 'experiment_id', 'variation_id', 'unit_id', 'exposed_at', 'cluster_id', 'exposure_kind',
+                'session_id', 'trace_id', 'loaded_at',
+            ],
+            'allowed': 'a plain column name that evalhouse does not use itself',
+        },
+        'metric': {
+            'name': {'kind': 'pattern', 'pattern': snake_case, 'required': true, 'allowed': snake_case_text},
+            'description': {'kind': 'text', 'default': '', 'allowed': 'text'},
+            'type': {'kind': 'choice', 'choices': types, 'required': true, 'allowed': types | join(', ')},
+            'fact': dict(fact, required=true),
+            'role': {
+                'kind': 'choice', 'choices': ['goal', 'secondary', 'guardrail'], 'default': 'secondary',
+                'allowed': 'goal, secondary, guardrail',
+            },
+            'direction': {
+                'kind': 'choice', 'choices': ['increase', 'decrease'], 'default': 'increase',
+                'allowed': 'increase, decrease',
+            },
+            'where': condition,
+            'value': expression,
+            'aggregate': aggregate,
+            'denominator': {'kind': 'mapping', 'allowed': 'a mapping with the keys fact, where, value, aggregate'},
+            'delay_hours': dict(not_negative, default=0),
+            'window_hours': positive,
+            'missing': {
+                'kind': 'choice', 'choices': ['zero', 'exclude'], 'default': 'zero', 'allowed': 'zero, exclude'
+            },
+            'cap': {'kind': 'mapping', 'allowed': 'a mapping with the keys kind, value'},
+            'cuped': boolean,
+            'cuped_days': dict(positive, default=14),
+            'quantile': fraction,
+            'quantile_of': {
+                'kind': 'choice', 'choices': ['units', 'events'], 'default': 'units', 'allowed': 'units, events'
+            },
+            'steps': {'kind': 'list', 'default': [], 'allowed': 'a list of at least 2 steps'},
+        },
+        'metric_keys': {
+            'proportion': every + ['where'],
+            'mean': every + ['where', 'value', 'aggregate', 'cap', 'cuped', 'cuped_days'],
+            'ratio': every + ['where', 'value', 'aggregate', 'denominator', 'cap', 'cuped', 'cuped_days'],
+            'quantile': every + ['where', 'value', 'aggregate', 'quantile', 'quantile_of'],
+            'retention': every + ['where'],
+            'participation': every + ['where', 'cap'],
+            'funnel': every + ['steps'],
+        },
+        'metric_needs': {'ratio': ['denominator'], 'quantile': ['value', 'quantile'], 'funnel': ['steps']},
+        'denominator': {'fact': fact, 'where': condition, 'value': expression, 'aggregate': aggregate},
+        'cap': {
+            'kind': {
+                'kind': 'choice', 'choices': ['percentile', 'absolute'], 'required': true,
+                'allowed': 'percentile, absolute',
+            },
+            'value': dict(positive, required=true),
+        },
+        'step': {'where': dict(condition, required=true), 'window_hours': positive},
+        'fact': {
+            'name': {
+                'kind': 'pattern', 'pattern': '(?!(?:outcomes|turns|sessions|exposures)$)' ~ snake_case, 'required': true,
+                'allowed': snake_case_text ~ ', not outcomes, turns, sessions or exposures',
+            },
+            'relation': {
+                'kind': 'pattern', 'pattern': identifier ~ '([.]' ~ identifier ~ '){0,2}', 'required': true,
+                'allowed': 'table, schema.table or database.schema.table',
+            },
+            'unit_column': dict(column, required=true),
+            'time_column': dict(column, required=true),
+            'loaded_at_column': column,
+        },
+        'guardrail': {
+            'metric': {'kind': 'text', 'required': true, 'allowed': 'the name of one of metrics'},
+            'margin_absolute': not_negative,
+            'margin_relative': not_negative,
+            'action': {
+                'kind': 'choice', 'choices': ['pause', 'rollback'], 'default': 'pause', 'allowed': 'pause, rollback'
+            },
+            'slices': {'kind': 'list', 'allowed': 'a list of protected dimensions'},
+        },
+        'analysis': {
+            'alpha': {
+                'kind': 'number', 'above': 0, 'below': 0.5, 'default': 0.05,
+                'allowed': 'a number above 0 and below 0.5',
+            },
+            'correction': {
+                'kind': 'choice', 'choices': ['holm', 'bh', 'none'], 'default': 'holm', 'allowed': 'holm, bh, none'
+            },
+            'sequential_tuning': dict(positive, default=5000),
+            'srm_alpha': dict(fraction, default=0.001),
+            'relative_method': {
+                'kind': 'choice', 'choices': ['fieller', 'delta'], 'default': 'fieller', 'allowed': 'fieller, delta'
+            },
+            'bayesian': boolean,
+            'lookback_days': {'kind': 'integer', 'least': 0, 'default': 3, 'allowed': 'a whole number, 0 or above'},
+            'as_of': {'kind': 'timestamp', 'allowed': "null, 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'"},
+        },
+    }) -%}
+{%- endmacro -%}

@@ -1,0 +1,16 @@
+{#- The planned metrics that are quantiles of events. -#}
+{% macro event_quantile_metrics() -%}
+    {{ return(
+        evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'quantile')
+        | selectattr('quantile_of', 'equalto', 'events') | list
+    ) }}
+{%- endmacro %}
+
+{#- The value of one row of a fact for a quantile of events, in the form that `fact_measures` takes. -#}
+{% macro event_measure(metric) -%}
+    {%- set value = 'cast((' ~ metric.value ~ ') as ' ~ evalhouse.type_double() ~ ')' -%}
+    {{ return({
+        'name': metric.name, 'where': metric.where, 'is_text': false,
+        'sql': 'case when ' ~ metric.where ~ ' then ' ~ value ~ ' end' if metric.where is not none else value
+    }) }}
+{%- endmacro %}

@@ -1,0 +1,30 @@
+{#- Select over one fact: unit, time and the wanted measures, only rows in which some measure counts. One scan of the
+    fact gives every measure. -#}
+{% macro fact_measures(fact, measures) -%}
+    {%- set spec = evalhouse.fact_spec(fact) -%}
+    {%- set limits = "between -1e100 and 1e100" -%}
+    select
+        fact_unit_id,
+        fact_time
+        {%- for measure in measures %},
+        {{ measure.name if measure.is_text else 'case when ' ~ measure.name ~ ' ' ~ limits ~ ' then ' ~ measure.name ~ ' end as ' ~ measure.name }}
+        {%- endfor %}
+    from (
+        select
+            {{ spec.unit }} as fact_unit_id,
+            {{ spec.time }} as fact_time
+            {%- for measure in measures %},
+            {{ measure.sql }} as {{ measure.name }}
+            {%- endfor %}
+        from {{ spec.relation }}
+        {%- if measures | selectattr('where', 'none') | list | length == 0 %}
+        where
+            {%- for where in measures | map(attribute='where') | unique %}
+            {{ 'or ' if not loop.first }}({{ where }})
+            {%- endfor %}
+        {%- endif %}
+    ) as {{ fact }}_rows
+    {%- if evalhouse.settings().analysis.as_of %}
+    where fact_time <= {{ evalhouse.as_of_literal() }}
+    {%- endif %}
+{%- endmacro %}

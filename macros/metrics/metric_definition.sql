@@ -1,0 +1,11 @@
+{#- Everything that decides a metric's number, as one line of JSON: what the catalogue shows and what its hash covers. -#}
+{% macro metric_definition(metric) -%}
+    {%- set definition = {} -%}
+    {%- for key in [
+        'type', 'fact', 'where', 'value', 'aggregate', 'denominator', 'quantile', 'quantile_of', 'steps', 'delay_hours',
+        'window_hours', 'missing', 'cap', 'cuped', 'cuped_days'
+    ] if metric[key] is not none and metric[key] != [] -%}
+        {%- do definition.update({key: metric[key]}) -%}
+    {%- endfor -%}
+    {{ return(tojson(definition, sort_keys=true)) }}
+{%- endmacro %}

@@ -1,0 +1,100 @@
+{#-
+    The configured metrics laid out as columns, so that one pass over each fact computes all of them.
+
+    Returns {facts, measures, totals, metrics}:
+    - facts: names of the facts that some metric reads;
+    - measures: distinct values of one row of a fact, {name, fact, sql}; metrics with equal SQL share one;
+    - totals: distinct aggregates of a measure per unit, {name, measure, fact, aggregate, period, delay, window, days};
+    - metrics: the configured metric plus {numerator, denominator_total, numerator_before, denominator_before} (names of totals
+      or none), {start_seconds, span_seconds} (maturity) and {covers} (facts whose watermark it needs).
+-#}
+{% macro metric_plan() -%}
+    {%- set plan = {'facts': [], 'measures': [], 'totals': [], 'metrics': []} -%}
+    {%- for metric in evalhouse.settings().metrics -%}
+        {%- set entry = dict(metric) -%}
+        {%- set covers = [metric.fact] -%}
+        {%- do entry.update({
+            'start_seconds': (metric.delay_hours * 3600) | round | int,
+            'span_seconds': evalhouse._span_seconds(metric),
+            'numerator': none, 'denominator_total': none, 'numerator_before': none, 'denominator_before': none
+        }) -%}
+        {%- set is_total = metric.type not in ['funnel'] and not (metric.type == 'quantile' and metric.quantile_of == 'events') -%}
+        {%- if is_total -%}
+            {%- do entry.update({'numerator': evalhouse._plan_total(plan, entry, metric, 'after')}) -%}
+            {%- if metric.type == 'ratio' -%}
+                {%- do covers.append(metric.denominator.fact) -%}
+                {%- do entry.update({'denominator_total': evalhouse._plan_total(plan, entry, metric.denominator, 'after')}) -%}
+            {%- endif -%}
+            {%- if metric.type in ['proportion', 'mean', 'ratio'] -%}
+                {%- do entry.update({'numerator_before': evalhouse._plan_total(plan, entry, metric, 'before')}) -%}
+                {%- if metric.type == 'ratio' -%}
+                    {%- do entry.update({'denominator_before': evalhouse._plan_total(plan, entry, metric.denominator, 'before')}) -%}
+                {%- endif -%}
+            {%- endif -%}
+        {%- endif -%}
+        {%- do entry.update({'covers': covers | unique | list}) -%}
+        {%- do plan.metrics.append(entry) -%}
+    {%- endfor -%}
+    {%- do plan.update({'facts': plan.metrics | sum(attribute='covers', start=[]) | unique | list}) -%}
+    {{ return(plan) }}
+{%- endmacro %}
+
+{#- Seconds from the start of observation until a unit's value is final; none when the metric stays open. -#}
+{% macro _span_seconds(metric) -%}
+    {%- if metric.window_hours is not none -%}
+        {{ return((metric.window_hours * 3600) | round | int) }}
+    {%- endif -%}
+    {%- if metric.type == 'funnel' and metric.steps | selectattr('window_hours', 'none') | list | length == 0 -%}
+        {{ return((metric.steps | sum(attribute='window_hours') * 3600) | round | int) }}
+    {%- endif -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{#- Registers one per-unit aggregate, or finds the equal one, and returns its name. -#}
+{% macro _plan_total(plan, metric, part, period) -%}
+    {%- set aggregate = {'proportion': 'max', 'retention': 'max', 'participation': 'days'}.get(metric.type, part.aggregate) -%}
+    {%- set measure = evalhouse._plan_measure(plan, metric.type, part, aggregate) -%}
+    {%- set total = {
+        'measure': measure, 'fact': part.fact, 'aggregate': aggregate, 'period': period,
+        'delay': metric.start_seconds if period == 'after' else [metric.start_seconds, 0] | min, 'window': metric.span_seconds if period == 'after' else none,
+        'days': metric.cuped_days if period == 'before' else none
+    } -%}
+    {%- for known in plan.totals -%}
+        {%- set key = dict(known) -%}
+        {%- set name = key.pop('name') -%}
+        {%- if key == total -%}
+            {{ return(name) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set name = 'total_' ~ (plan.totals | length + 1) -%}
+    {%- do total.update({'name': name}) -%}
+    {%- do plan.totals.append(total) -%}
+    {{ return(name) }}
+{%- endmacro %}
+
+{#- Registers the value that one row of a fact adds to an aggregate, null where the row does not count. -#}
+{% macro _plan_measure(plan, metric_type, part, aggregate) -%}
+    {%- if metric_type in ['proportion', 'retention'] and part.value is not none -%}
+        {%- set value = 'case when (' ~ part.value ~ ') > 0 then 1 when (' ~ part.value ~ ') <= 0 then 0 end' -%}
+    {%- elif metric_type in ['proportion', 'retention', 'participation'] or part.value is none -%}
+        {%- set value = '1' -%}
+    {%- elif aggregate == 'count' -%}
+        {%- set value = 'case when (' ~ part.value ~ ') is not null then 1 end' -%}
+    {%- else -%}
+        {%- set value = part.value -%}
+    {%- endif -%}
+    {%- if aggregate == 'count_distinct' -%}
+        {%- set typed = 'cast((' ~ value ~ ') as ' ~ dbt.type_string() ~ ')' -%}
+    {%- elif value == '1' -%}
+        {%- set typed = 'cast(1 as ' ~ evalhouse.type_double() ~ ')' -%}
+    {%- else -%}
+        {%- set typed = 'cast((' ~ value ~ ') as ' ~ evalhouse.type_double() ~ ')' -%}
+    {%- endif -%}
+    {%- set sql = 'case when ' ~ part.where ~ ' then ' ~ typed ~ ' end' if part.where is not none else typed -%}
+    {%- for known in plan.measures if known.fact == part.fact and known.sql == sql -%}
+        {{ return(known.name) }}
+    {%- endfor -%}
+    {%- set name = 'measure_' ~ (plan.measures | length + 1) -%}
+    {%- do plan.measures.append({'name': name, 'fact': part.fact, 'sql': sql, 'where': part.where, 'is_text': aggregate == 'count_distinct'}) -%}
+    {{ return(name) }}
+{%- endmacro %}

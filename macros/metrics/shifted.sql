@@ -1,0 +1,8 @@
+{#- A timestamp moved by a number of seconds known at compile time. -#}
+{% macro shifted(time, seconds) -%}
+    {%- if seconds == 0 -%}
+        {{ time }}
+    {%- else -%}
+        {{ dbt.dateadd('second', seconds, time) }}
+    {%- endif -%}
+{%- endmacro %}

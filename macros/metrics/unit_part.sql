@@ -1,0 +1,26 @@
+{#- One part of a metric at unit grain after capping and filling. A percentile cap winsorises the upper tail and, where
+    the metric takes negative values, the lower tail at the mirrored percentile; an absolute cap is symmetric. -#}
+{% macro unit_part(metric, part) -%}
+    {%- set column = 'unit_metrics.' ~ metric.name ~ '__' ~ part -%}
+    {%- set bound = 'bounds.' ~ metric.name ~ '__' ~ part -%}
+    {%- if metric.missing == 'exclude' and part in ['x', 'w'] -%}
+        {%- set column = 'case when unit_metrics.' ~ metric.name ~ '__y is not null then coalesce('
+            ~ column ~ ', ' ~ bound ~ '_mean, 0) end' -%}
+    {%- endif -%}
+    {%- if not metric.cap -%}
+        {{ column }}
+    {%- else -%}
+        {%- if metric.cap.kind == 'absolute' -%}
+            {%- set upper = metric.cap.value -%}
+            {%- set lower = '-' ~ metric.cap.value -%}
+        {%- else -%}
+            {%- set upper = bound ~ '_upper' -%}
+            {%- set lower = 'least(' ~ bound ~ '_lower, 0)' -%}
+        {%- endif -%}
+        case
+            when {{ column }} > {{ upper }} then {{ upper }}
+            when {{ column }} < {{ lower }} then {{ lower }}
+            else {{ column }}
+        end
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,19 @@
+{% macro seconds_between(earlier, later) -%}
+    {{ return(adapter.dispatch('seconds_between', 'evalhouse')(earlier, later)) }}
+{%- endmacro %}
+
+{% macro default__seconds_between(earlier, later) -%}
+    cast({{ dbt.datediff(earlier, later, 'second') }} as {{ evalhouse.type_double() }})
+{%- endmacro %}
+
+{% macro duckdb__seconds_between(earlier, later) -%}
+    (epoch({{ later }}) - epoch({{ earlier }}))
+{%- endmacro %}
+
+{% macro postgres__seconds_between(earlier, later) -%}
+    cast(extract(epoch from ({{ later }} - {{ earlier }})) as double precision)
+{%- endmacro %}
+
+{% macro spark__seconds_between(earlier, later) -%}
+    ((unix_micros({{ later }}) - unix_micros({{ earlier }})) / 1e6)
+{%- endmacro %}

@@ -1,0 +1,20 @@
+{#- Text that is no number becomes null: staging counts it and the run goes on. -#}
+{% macro to_double(expression, data_type) -%}
+    {{ return(adapter.dispatch('to_double', 'evalhouse')(expression, data_type)) }}
+{%- endmacro %}
+
+{% macro default__to_double(expression, data_type) -%}
+    {{ dbt.safe_cast(expression, evalhouse.type_double()) }}
+{%- endmacro %}
+
+{#- Postgres has no safe cast: only text of a number's form, with an exponent that fits, reaches the cast. -#}
+{% macro postgres__to_double(expression, data_type) -%}
+    {%- if 'char' in data_type or data_type == 'text' -%}
+        case
+            when {{ expression }} ~* '^\s*([+-]?(\d{1,200}(\.\d*)?|\.\d+)(e[+-]?\d{1,2})?|nan|[+-]?inf(inity)?)\s*$'
+                then cast({{ expression }} as double precision)
+        end
+    {%- else -%}
+        cast({{ expression }} as double precision)
+    {%- endif -%}
+{%- endmacro %}

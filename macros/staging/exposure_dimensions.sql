@@ -1,0 +1,10 @@
+{#- The configured dimensions that the exposures table has, as [{name, is_protected}]. While dbt parses, all of them. -#}
+{% macro exposure_dimensions() -%}
+    {%- set config = evalhouse.settings() -%}
+    {%- set found = evalhouse.raw_columns('exposures') -%}
+    {%- set dimensions = [] -%}
+    {%- for name in config.protected_dimensions + config.dimensions if not execute or name | lower in found -%}
+        {%- do dimensions.append({'name': name, 'is_protected': name in config.protected_dimensions}) -%}
+    {%- endfor -%}
+    {{ return(dimensions) }}
+{%- endmacro %}

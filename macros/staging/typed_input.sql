@@ -1,0 +1,73 @@
+{#- One select over the user's table in which every column of the contract exists with its type: a column that the
+    table lacks is null, an input that the project does not have is an empty relation. Kinds: text (blank is null),
+    double, boolean, timestamp (UTC), and presence_of:<column> (true where the raw column is not null). -#}
+{% macro typed_input(input_name, columns, required, extra_columns=[]) -%}
+    {%- set found = evalhouse.raw_columns(input_name) -%}
+    {%- set relation = source('evalhouse_raw', input_name) -%}
+    {%- if evalhouse.example_is_active() -%}
+        {#- The example's raw tables are seeds of this project: they load before anything reads them. -#}
+        {%- set seed = ref('evalhouse', input_name) -%}
+    {%- endif -%}
+    {%- if not evalhouse.has_input(input_name) -%}
+        select
+            {%- for name, kind in columns.items() %}
+            cast(null as {{ evalhouse._type_of_kind(kind) }}) as {{ name }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        where 1 = 0
+    {%- else -%}
+        {%- for name in required if execute and name not in found -%}
+            {{ exceptions.raise_compiler_error(
+                "evalhouse: input " ~ input_name ~ " (" ~ relation ~ ") has no column " ~ name ~ "; required: "
+                ~ required | join(", ")
+            ) }}
+        {%- endfor -%}
+        select
+            {%- for name in extra_columns %}
+            {{ adapter.quote(name) }},
+            {%- endfor %}
+            {%- for name, kind in columns.items() %}
+            {{ evalhouse._typed_column(input_name, name, kind, found) }} as {{ name }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro _type_of_kind(kind) -%}
+    {%- if kind == 'timestamp' -%}{{ dbt.type_timestamp() }}
+    {%- elif kind == 'double' -%}{{ evalhouse.type_double() }}
+    {%- elif kind == 'boolean' or kind.startswith('presence_of:') -%}{{ dbt.type_boolean() }}
+    {%- else -%}{{ dbt.type_string() }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro _typed_column(input_name, name, kind, found) -%}
+    {%- set column = found.get(kind.split(':')[1] if ':' in kind else name | lower) -%}
+    {%- if column is none -%}
+        {{ 'false' if ':' in kind else 'cast(null as ' ~ evalhouse._type_of_kind(kind) ~ ')' }}
+    {%- elif ':' in kind -%}
+        ({{ adapter.quote(column.name) }} is not null)
+    {%- elif kind == 'timestamp' -%}
+        {{ evalhouse.to_utc_timestamp(adapter.quote(column.name), evalhouse._timestamp_kind(input_name, column)) }}
+    {%- elif kind == 'double' -%}
+        {{ evalhouse.to_double(adapter.quote(column.name), column.data_type) }}
+    {%- elif kind == 'boolean' -%}
+        {{ dbt.safe_cast(adapter.quote(column.name), dbt.type_boolean()) }}
+    {%- else -%}
+        nullif(trim(cast({{ adapter.quote(column.name) }} as {{ dbt.type_string() }})), '')
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro _timestamp_kind(input_name, column) -%}
+    {%- set data_type = column.data_type -%}
+    {%- if 'with time zone' in data_type or data_type in ['timestamptz', 'timestamp_tz', 'timestamp_ltz'] -%}
+        {{ return('zoned') }}
+    {%- elif data_type.startswith('timestamp') or data_type.startswith('datetime') or data_type == 'date' -%}
+        {{ return('naive') }}
+    {%- elif 'char' in data_type or data_type in ['text', 'string'] -%}
+        {{ return('text') }}
+    {%- endif -%}
+    {{ exceptions.raise_compiler_error(
+        "evalhouse: column " ~ column.name ~ " of input " ~ input_name ~ " is of type " ~ data_type
+        ~ "; allowed: timestamp, timestamp with time zone, date, text"
+    ) }}
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro normal_cdf(x) -%}
+    {{- evalhouse.normal_sf('-(' ~ x ~ ')') -}}
+{%- endmacro %}

@@ -1,0 +1,66 @@
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+),
+
+variations as (
+    select * from {{ ref('evalhouse', 'int_experiment_variations') }}
+),
+
+registry as (
+    select * from {{ ref('evalhouse', 'stg_experiments') }}
+    where rejected_by is null
+),
+
+now_of_the_data as (
+    select max(as_of_at) as as_of_at
+    from {{ ref('evalhouse', 'int_watermarks') }}
+),
+
+controls as (
+    select
+        experiment_id,
+        max(case when is_control then variation_id end) as control_variation_id,
+        count(*) as variations
+    from variations
+    group by experiment_id
+),
+
+exposed as (
+    select
+        experiment_id,
+        count(*) as units,
+        min(first_exposed_at) as first_exposed_at,
+        max(last_exposed_at) as last_exposed_at,
+        max(case when is_clustered then 1 else 0 end) as is_clustered,
+        max(phase_number) as last_phase_number
+    from exposed_units
+    group by experiment_id
+)
+
+select
+    controls.experiment_id,
+    controls.control_variation_id,
+    controls.variations,
+    registry.experiment_id is not null as is_registered,
+    coalesce(registry.stage, 'ab') as stage,
+    coalesce(registry.alpha, {{ evalhouse.settings().analysis.alpha }}) as alpha,
+    registry.started_at,
+    registry.ended_at,
+    registry.planned_units,
+    registry.planned_looks,
+    registry.registered_at,
+    coalesce(exposed.units, 0) as units,
+    exposed.first_exposed_at,
+    exposed.last_exposed_at,
+    coalesce(exposed.is_clustered, 0) = 1 as is_clustered,
+    exposed.last_phase_number,
+    now_of_the_data.as_of_at,
+    -- Open-ended metrics count events until the experiment's end or the newest data.
+    case
+        when registry.ended_at < now_of_the_data.as_of_at then registry.ended_at
+        else now_of_the_data.as_of_at
+    end as horizon_at
+from controls
+cross join now_of_the_data
+left join registry on controls.experiment_id = registry.experiment_id
+left join exposed on controls.experiment_id = exposed.experiment_id

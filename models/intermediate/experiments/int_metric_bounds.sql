@@ -1,0 +1,23 @@
+{#- Per experiment: the percentile caps, over analysed units of all arms together, and the value that stands for a missing
+    covariate. One row per experiment, one column per cap or fill. -#}
+{%- set plan = evalhouse.metric_plan() -%}
+
+with unit_metrics as (
+    select * from {{ ref('evalhouse', 'int_unit_metrics') }}
+)
+
+select
+    experiment_id
+    {%- for metric in plan.metrics if metric.cap and metric.cap.kind == 'percentile' %}
+    {%- for part in evalhouse.metric_parts(metric) %},
+    {{ evalhouse.percentile_cont(metric.name ~ '__' ~ part, metric.cap.value) }} as {{ metric.name }}__{{ part }}_upper,
+    {{ evalhouse.percentile_cont(metric.name ~ '__' ~ part, 1 - metric.cap.value) }} as {{ metric.name }}__{{ part }}_lower
+    {%- endfor %}
+    {%- endfor %}
+    {%- for metric in plan.metrics if metric.missing == 'exclude' %}
+    {%- for part in evalhouse.metric_parts(metric) if part in ['x', 'w'] %},
+    avg({{ metric.name }}__{{ part }}) as {{ metric.name }}__{{ part }}_mean
+    {%- endfor %}
+    {%- endfor %}
+from unit_metrics
+group by experiment_id

@@ -1,0 +1,65 @@
+{#- Rows of facts at event grain, only for quantiles of events: the one kind of metric that no per-unit total carries. -#}
+{%- set metrics = evalhouse.event_quantile_metrics() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+
+with units as (
+    select
+        exposed_units.*,
+        experiments.horizon_at
+    from {{ ref('evalhouse', 'int_exposed_units') }} as exposed_units
+    inner join {{ ref('evalhouse', 'int_experiments') }} as experiments
+        on exposed_units.experiment_id = experiments.experiment_id
+    where exposed_units.excluded_by is null
+),
+
+watermarks as (
+    {{ evalhouse.fact_watermarks(metrics | map(attribute='fact') | unique | list) | indent(4) }}
+)
+
+{%- for fact in metrics | map(attribute='fact') | unique %}
+{%- set measures = [] -%}
+{%- for metric in metrics if metric.fact == fact -%}
+    {%- do measures.append(evalhouse.event_measure(metric)) -%}
+{%- endfor %},
+
+{{ fact }}_events as (
+    {{ evalhouse.fact_measures(fact, measures) | indent(4) }}
+)
+{%- endfor %}
+
+{% for metric in metrics -%}
+select
+    '{{ metric.name }}' as metric_name,
+    units.experiment_id,
+    units.unit_id,
+    units.variation_id,
+    units.cluster_id,
+    {%- for dimension in dimensions %}
+    units.{{ dimension.name }},
+    {%- endfor %}
+    events.{{ metric.name }} as metric_value
+from units
+inner join {{ metric.fact }}_events as events on units.unit_id = events.fact_unit_id
+cross join watermarks
+where
+    events.{{ metric.name }} is not null
+    and {{ evalhouse.period_condition(
+        {'period': 'after', 'delay': metric.start_seconds, 'window': metric.span_seconds},
+        'events.fact_time', 'units.first_exposed_at', 'units.horizon_at'
+    ) }}
+    and {{ evalhouse.is_mature(metric, 'units') }}
+{{ 'union all' if not loop.last }}
+{% else -%}
+select
+    cast(null as {{ dbt.type_string() }}) as metric_name,
+    experiment_id,
+    unit_id,
+    variation_id,
+    cluster_id,
+    {%- for dimension in dimensions %}
+    {{ dimension.name }},
+    {%- endfor %}
+    cast(null as {{ evalhouse.type_double() }}) as metric_value
+from units
+where 1 = 0
+{%- endfor %}

@@ -1,0 +1,84 @@
+{#- Values of quantile metrics by slice, numbered in order: every later step picks ranks. -#}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set quantile_metrics = plan.metrics | selectattr('type', 'equalto', 'quantile') | list -%}
+{%- set unit_quantile_metrics = quantile_metrics | selectattr('quantile_of', 'equalto', 'units') | list -%}
+{%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
+
+with metric_events as (
+    select * from {{ ref('evalhouse', 'int_metric_events') }}
+),
+
+unit_metrics as (
+    select * from {{ ref('evalhouse', 'int_unit_metrics') }}
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+quantiles as (
+    {%- for metric in quantile_metrics %}
+    select
+        '{{ metric.name }}' as metric_name,
+        '{{ metric.quantile_of }}' as quantile_of,
+        cast({{ metric.quantile }} as {{ evalhouse.type_double() }}) as quantile
+    {{ 'union all' if not loop.last }}
+    {%- else %}
+    select
+        cast(null as {{ dbt.type_string() }}) as metric_name,
+        cast(null as {{ dbt.type_string() }}) as quantile_of,
+        cast(null as {{ evalhouse.type_double() }}) as quantile
+    where 1 = 0
+    {%- endfor %}
+),
+
+metric_values as (
+    select * from metric_events
+    {%- for metric in unit_quantile_metrics %}
+
+    union all
+
+    select
+        '{{ metric.name }}' as metric_name,
+        experiment_id,
+        unit_id,
+        variation_id,
+        cluster_id,
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        {{ metric.name }}__y as metric_value
+    from unit_metrics
+    where {{ metric.name }}__y is not null
+    {%- endfor %}
+),
+
+sliced as (
+    {%- for dimension in [none] + dimensions %}
+    {{ 'union all' if not loop.first }}
+    select
+        metric_name,
+        experiment_id,
+        variation_id,
+        {{ "'" ~ dimension.name ~ "'" if dimension else "'all'" }} as dimension_name,
+        {{ dimension.name if dimension else "'all'" }} as dimension_value,
+        -- Independent groups of values: the cluster where the experiment has clusters, else the unit.
+        coalesce(cluster_id, unit_id) as group_id,
+        unit_id,
+        metric_value
+    from metric_values
+    {%- endfor %}
+)
+
+select
+    sliced.*,
+    quantiles.quantile_of,
+    quantiles.quantile,
+    experiments.is_clustered,
+    experiments.alpha,
+    row_number() over (partition by {{ evalhouse.qualified('sliced', slice_key) }} order by sliced.metric_value) as value_rank,
+    count(*) over (partition by {{ evalhouse.qualified('sliced', slice_key) }}) as values_in_slice
+from sliced
+inner join quantiles on sliced.metric_name = quantiles.metric_name
+inner join experiments on sliced.experiment_id = experiments.experiment_id

@@ -1,0 +1,107 @@
+{#- One row per analysed unit, one column per metric part: every fact is scanned once for all of its metrics. -#}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
+    + dimensions | map(attribute='name') | list -%}
+{%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
+{%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
+{%- set earliest = plan.totals | selectattr('period', 'equalto', 'before') | map(attribute='days') | list + [0] -%}
+{%- set earliest_delay = plan.totals | map(attribute='delay') | list + [0] -%}
+
+with units as (
+    select
+        exposed_units.*,
+        experiments.horizon_at
+    from {{ ref('evalhouse', 'int_exposed_units') }} as exposed_units
+    inner join {{ ref('evalhouse', 'int_experiments') }} as experiments
+        on exposed_units.experiment_id = experiments.experiment_id
+    where exposed_units.excluded_by is null
+),
+
+watermarks as (
+    {{ evalhouse.fact_watermarks(plan.facts) | indent(4) }}
+),
+
+{%- for fact in measured_facts %}
+
+{{ fact }}_measures as (
+    {{ evalhouse.fact_measures(fact, plan.measures | selectattr('fact', 'equalto', fact) | list) | indent(4) }}
+),
+{%- endfor %}
+
+{%- if plan.totals %}
+
+-- Rows of all facts under one another, so that units meet their events in a single join.
+events as (
+    {%- for fact in measured_facts %}
+    {{ 'union all' if not loop.first }}
+    select
+        fact_unit_id,
+        fact_time
+        {%- for measure in plan.measures %},
+        {% if measure.fact == fact -%} {{ measure.name }}
+        {%- else -%} cast(null as {{ dbt.type_string() if measure.is_text else evalhouse.type_double() }}) as {{ measure.name }}
+        {%- endif %}
+        {%- endfor %}
+    from {{ fact }}_measures
+    {%- endfor %}
+),
+
+unit_totals as (
+    select
+        units.experiment_id,
+        units.unit_id
+        {%- for attribute in attributes %},
+        {{ dbt.any_value('units.' ~ attribute) }} as {{ attribute }}
+        {%- endfor %}
+        {%- for total in plan.totals %},
+        {{ evalhouse.unit_total(total) }} as {{ total.name }}
+        {%- endfor %}
+    from units
+    left join events
+        on units.unit_id = events.fact_unit_id
+        and events.fact_time >= {{ evalhouse.shifted('units.first_exposed_at', ((earliest_delay | min) - (earliest | max) * 86400) | round | int) }}
+    group by units.experiment_id, units.unit_id
+),
+{%- else %}
+
+unit_totals as (
+    select * from units
+),
+{%- endif %}
+
+final as (
+    select
+        unit_totals.experiment_id,
+        unit_totals.unit_id
+        {%- for attribute in attributes %},
+        unit_totals.{{ attribute }}
+        {%- endfor %}
+        {%- for metric in plan.metrics %}
+        {%- if metric.type == 'funnel' %},
+        case
+            when {{ evalhouse.is_mature(metric, 'unit_totals') }} then coalesce(funnels.{{ metric.name }}, 0)
+        end as {{ metric.name }}__y
+        {%- elif metric.numerator %},
+        {{ evalhouse.unit_value(metric) }} as {{ metric.name }}__y
+        {%- if metric.denominator_total %},
+        {{ evalhouse.unit_denominator(metric) }} as {{ metric.name }}__d
+        {%- endif %}
+        {%- if metric.numerator_before %},
+        {{ evalhouse.unit_covariate(metric, metric.numerator_before) }} as {{ metric.name }}__x
+        {%- endif %}
+        {%- if metric.denominator_before %},
+        {{ evalhouse.unit_covariate(metric, metric.denominator_before) }} as {{ metric.name }}__w
+        {%- endif %}
+        {%- endif %}
+        {%- endfor %}
+    from unit_totals
+    cross join watermarks
+    {%- if funnels %}
+    left join {{ ref('evalhouse', 'int_unit_funnels') }} as funnels
+        on unit_totals.experiment_id = funnels.experiment_id
+        and unit_totals.unit_id = funnels.unit_id
+    {%- endif %}
+)
+
+select * from final

@@ -1,0 +1,843 @@
+"""Make the example world: raw tables of a small AI-assistant product whose truth is known.
+
+The committed seeds are this script's output at its default size:
+
+    python scripts/generate_world.py --docs docs/example_world.md
+
+The same arguments give the same bytes. Only the raw bits of numpy's PCG64 are used, because those are the part of
+numpy's random module that is promised never to change; text is formatted here, not by pandas. Users are made in
+batches, so memory does not grow with the number of users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_USERS = 1700
+DEFAULT_SEED = 2034
+BATCH_USERS = 50_000
+DAY = 86_400
+HOUR = 3_600
+WORLD_START = "2026-01-05"
+WORLD_DAYS = 35
+
+# country, language, share of users, hours ahead of UTC
+LOCALES = [
+    ("US", "en", 0.29, -6.0),
+    ("GB", "en", 0.13, 0.0),
+    ("IN", "en", 0.08, 5.5),
+    ("JP", "ja", 0.19, 9.0),
+    ("MX", "es", 0.10, -6.0),
+    ("ES", "es", 0.08, 1.0),
+    ("DE", "de", 0.13, 1.0),
+]
+DEVICES = [("ios", 0.36), ("android", 0.38), ("web", 0.26)]
+WEEKDAY_FACTOR = [1.1, 1.1, 1.1, 1.1, 1.0, 0.7, 0.7]
+HARMED_LANGUAGE = "ja"
+SLOW_SHARE_OF_ANDROID = 0.8
+RE_EXPOSURE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment. `effects` maps an arm to shifts of the log-odds of an event in a session."""
+
+    experiment_id: str
+    start_day: float
+    end_day: float
+    arms: dict[str, float]
+    effects: dict[str, dict[str, float]] = field(default_factory=dict)
+    harmed_effects: dict[str, dict[str, float]] = field(default_factory=dict)
+    devices: tuple[str, ...] = ("ios", "android", "web")
+    by_organisation: bool = False
+    loses_slow_phones: bool = False
+    ramp: tuple[tuple[float, dict[str, float]], ...] = ()
+    end_is_logged: bool = True
+    planned_units: int = 1200
+    planned_looks: int = 1
+
+
+EXPERIMENTS = [
+    Experiment(
+        "answer_model_v2",
+        14.0,
+        32.0,
+        {"control": 0.5, "treatment": 0.5},
+        effects={"treatment": {"task_complete": 0.95, "copy": 0.35, "thumbs_up": 0.4}},
+    ),
+    Experiment("sidebar_redesign", 16.0, 33.0, {"control": 0.5, "treatment": 0.5}),
+    Experiment(
+        "concise_answers",
+        15.0,
+        33.0,
+        {"control": 0.5, "treatment": 0.5},
+        effects={"treatment": {"task_complete": 1.3}},
+        harmed_effects={"treatment": {"task_complete": -2.4}},
+    ),
+    Experiment(
+        "voice_input",
+        15.0,
+        31.0,
+        {"control": 0.5, "treatment": 0.5},
+        devices=("ios", "android"),
+        loses_slow_phones=True,
+        planned_units=800,
+    ),
+    Experiment(
+        "tone_of_voice",
+        17.0,
+        35.0,
+        {"control": 0.5, "detailed": 0.25, "brief": 0.25},
+        effects={"brief": {"task_complete": -1.5, "escalation": 1.6}},
+        end_is_logged=False,
+        planned_looks=14,
+    ),
+    Experiment(
+        "retrieval_rerank",
+        11.0,
+        29.0,
+        {"control": 0.5, "treatment": 0.5},
+        effects={"treatment": {"task_complete": 0.9}},
+        ramp=((11.0, {"control": 0.9, "treatment": 0.1}), (18.0, {"control": 0.5, "treatment": 0.5})),
+    ),
+    Experiment(
+        "workspace_memory",
+        14.0,
+        34.0,
+        {"control": 0.5, "treatment": 0.5},
+        by_organisation=True,
+        planned_units=700,
+    ),
+]
+WARMED_UP_IN_SHADOW = "answer_model_v2"
+SHADOW_DAYS = (10.0, 14.0)
+UNSTABLE_BUCKETS_IN = "sidebar_redesign"
+
+# What was planted, and what a right analysis therefore says. The docs are written from this, the tests assert it.
+# `verdicts` are of the metric task_completion, by (variation, dimension, value).
+TRUTH = {
+    "answer_model_v2": {
+        "planted": "A real win: the log-odds that a session completes a task rise by 0.95, copies and thumbs-up rise "
+        "too. It ran in shadow before it started.",
+        "says": "`better` at `all`. The shadow rows are not exposures.",
+        "verdicts": {("treatment", "all", "all"): "better"},
+        "srm": "pass",
+    },
+    "sidebar_redesign": {
+        "planted": "Nothing: the two arms are the same. A few users were moved from one arm to the other.",
+        "says": "`inconclusive`. The health check warns about users in both arms, which are left out.",
+        "verdicts": {("treatment", "all", "all"): "inconclusive"},
+        "srm": "pass",
+    },
+    "concise_answers": {
+        "planted": "Helps everyone (log-odds up by 1.3) except speakers of Japanese, who are clearly harmed (down by "
+        "2.4).",
+        "says": "`better` at `all`, `worse` in the slice language = ja: not to be shipped as it is.",
+        "verdicts": {("treatment", "all", "all"): "better", ("treatment", "language", "ja"): "worse"},
+        "srm": "pass",
+    },
+    "voice_input": {
+        "planted": "No effect at all, but the exposure log loses the treated users with slow Android phones, who also "
+        "complete fewer tasks.",
+        "says": "The sample-ratio check fails (p < 1e-6): whatever the results say is not to be trusted, and they look "
+        "like a win.",
+        "verdicts": {},
+        "srm": "fail",
+    },
+    "tone_of_voice": {
+        "planted": "Three arms, split 50/25/25. `detailed` changes nothing; `brief` completes fewer tasks (log-odds "
+        "down by 1.5) and escalates more (up by 1.6). The registry has no end date.",
+        "says": "`detailed` inconclusive, `brief` worse, and the escalation guardrail is breached for `brief`.",
+        "verdicts": {("detailed", "all", "all"): "inconclusive", ("brief", "all", "all"): "worse"},
+        "srm": "pass",
+    },
+    "retrieval_rerank": {
+        "planted": "A real win (log-odds up by 0.9) behind a ramp: 10% treated for a week, then 50%. The busiest users "
+        "come first, so the first phase holds better users and mostly controls.",
+        "says": "`better` when the phases are kept apart; pooling them hides most of the effect.",
+        "verdicts": {("treatment", "all", "all"): "better"},
+        "srm": "pass",
+    },
+    "workspace_memory": {
+        "planted": "Nothing. Whole organisations were randomised, and organisations differ.",
+        "says": "`inconclusive`, with standard errors clustered by organisation.",
+        "verdicts": {("treatment", "all", "all"): "inconclusive"},
+        "srm": "pass",
+    },
+}
+
+# Rows of dirt at the default size; other sizes have their share of it. Every one is an extra row, so that a world
+# without dirt has the same results.
+DIRT = {
+    "exposures_repeated": (36, "exposures", "an exposure repeated exactly"),
+    "exposures_second_arm": (16, "exposures", "a user of sidebar_redesign seen in the other arm as well (a unit each)"),
+    "exposures_null_unit": (12, "exposures", "unit_id is null"),
+    "exposures_unknown_variation": (9, "exposures", "a variation that the registry does not know (treatment_v1)"),
+    "exposures_shadow": (60, "exposures", "exposure_kind is shadow: computed, not shown"),
+    "outcomes_repeated": (45, "outcomes", "the same outcome_id again, loaded later"),
+    "outcomes_null_unit": (8, "outcomes", "unit_id is null"),
+    "outcomes_null_time": (6, "outcomes", "occurred_at is null"),
+    "outcomes_null_event": (4, "outcomes", "event_name is null"),
+    "outcomes_nan_value": (5, "outcomes", "value is NaN"),
+}
+
+SCHEMAS = {
+    "exposures": pa.schema(
+        [
+            ("experiment_id", pa.string()),
+            ("variation_id", pa.string()),
+            ("unit_id", pa.string()),
+            ("exposed_at", pa.timestamp("us")),
+            ("cluster_id", pa.string()),
+            ("exposure_kind", pa.string()),
+            ("session_id", pa.string()),
+            ("country", pa.string()),
+            ("device", pa.string()),
+            ("language", pa.string()),
+            ("loaded_at", pa.timestamp("us")),
+        ]
+    ),
+    "outcomes": pa.schema(
+        [
+            ("outcome_id", pa.string()),
+            ("unit_id", pa.string()),
+            ("event_name", pa.string()),
+            ("occurred_at", pa.timestamp("us")),
+            ("value", pa.float64()),
+            ("session_id", pa.string()),
+            ("actor", pa.string()),
+            ("loaded_at", pa.timestamp("us")),
+        ]
+    ),
+    "experiments": pa.schema(
+        [
+            ("experiment_id", pa.string()),
+            ("control_variation_id", pa.string()),
+            ("started_at", pa.timestamp("us")),
+            ("ended_at", pa.timestamp("us")),
+            ("stage", pa.string()),
+            ("alpha", pa.float64()),
+            ("planned_units", pa.int64()),
+            ("planned_looks", pa.int64()),
+            ("registered_at", pa.timestamp("us")),
+        ]
+    ),
+    "experiment_variations": pa.schema(
+        [
+            ("experiment_id", pa.string()),
+            ("variation_id", pa.string()),
+            ("is_control", pa.bool_()),
+            ("expected_weight", pa.float64()),
+            ("model_version", pa.string()),
+            ("prompt_version", pa.string()),
+        ]
+    ),
+    "experiment_phases": pa.schema(
+        [
+            ("experiment_id", pa.string()),
+            ("phase_started_at", pa.timestamp("us")),
+            ("variation_id", pa.string()),
+            ("expected_weight", pa.float64()),
+        ]
+    ),
+}
+
+
+class Draws:
+    """Named, independent streams of random numbers for one batch of users."""
+
+    def __init__(self, seed: int, batch: int) -> None:
+        self.seed = seed
+        self.batch = batch
+
+    def uniform(self, name: str, shape: int | tuple[int, ...]) -> np.ndarray:
+        """Uniforms strictly between 0 and 1."""
+        size = int(np.prod(shape))
+        sequence = np.random.SeedSequence([self.seed, self.batch, zlib.crc32(name.encode())])
+        bits = np.random.PCG64(sequence).random_raw(size)
+        return (((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53).reshape(shape)
+
+    def normal(self, name: str, size: int) -> np.ndarray:
+        """Standard normals (Box and Muller)."""
+        radius = np.sqrt(-2.0 * np.log(self.uniform(name + "/radius", size)))
+        return radius * np.cos(2.0 * np.pi * self.uniform(name + "/angle", size))
+
+    def choice(self, name: str, size: int, weights: list[float]) -> np.ndarray:
+        edges = np.cumsum(weights) / np.sum(weights)
+        return np.minimum(np.searchsorted(edges, self.uniform(name, size)), len(weights) - 1)
+
+    def pick(self, name: str, candidates: np.ndarray, count: int) -> np.ndarray:
+        """`count` of the candidates without replacement, in their own order."""
+        if count > len(candidates):
+            raise SystemExit(f"generate_world: cannot plant {count} {name} among {len(candidates)}; use more --users")
+        order = np.argsort(self.uniform(name, len(candidates)), kind="stable")
+        return np.sort(candidates[order[:count]])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+@dataclass
+class Users:
+    first_index: int
+    country: np.ndarray
+    language: np.ndarray
+    device: np.ndarray
+    utc_offset: np.ndarray
+    organisation: np.ndarray
+    organisation_arm: np.ndarray
+    daily_rate: np.ndarray
+    skill: np.ndarray
+    is_slow: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.skill)
+
+
+def make_users(draws: Draws, first_index: int, count: int) -> Users:
+    locale = draws.choice("locale", count, [row[2] for row in LOCALES])
+    device = draws.choice("device", count, [row[1] for row in DEVICES])
+    devices = np.array([row[0] for row in DEVICES])[device]
+    is_slow = (devices == "android") & (draws.uniform("slow", count) < SLOW_SHARE_OF_ANDROID)
+
+    organisations = max(2, count // 11)
+    in_organisation = draws.uniform("in_organisation", count) < 0.62
+    organisation = np.floor(organisations * draws.uniform("organisation", count) ** 1.3).astype(np.int64)
+    organisation = np.where(in_organisation, organisation, -1)
+    # Pairs of organisations of like size, one of each pair treated: both arms get as many users.
+    size = np.bincount(organisation[in_organisation], minlength=organisations)
+    by_size = np.argsort(-size, kind="stable")
+    flip = draws.uniform("organisation_flip", (organisations + 1) // 2) < 0.5
+    arm = np.empty(organisations, dtype=np.int64)
+    arm[by_size] = (np.arange(organisations) % 2) ^ np.repeat(flip, 2)[:organisations]
+    organisation_skill = 0.8 * draws.normal("organisation_skill", organisations)
+
+    skill = draws.normal("skill", count)
+    skill = skill + np.where(in_organisation, organisation_skill[organisation], 0.0)
+    return Users(
+        first_index=first_index,
+        country=np.array([row[0] for row in LOCALES])[locale],
+        language=np.array([row[1] for row in LOCALES])[locale],
+        device=devices,
+        utc_offset=np.array([row[3] for row in LOCALES])[locale],
+        organisation=organisation,
+        organisation_arm=np.where(in_organisation, arm[organisation], -1),
+        daily_rate=0.069 * np.exp(1.05 * draws.normal("activity", count)),
+        skill=skill,
+        is_slow=is_slow,
+    )
+
+
+@dataclass
+class Sessions:
+    user: np.ndarray
+    start: np.ndarray
+    duration: np.ndarray
+    is_return: np.ndarray
+
+
+def make_sessions(draws: Draws, users: Users) -> Sessions:
+    """At most one session a day and user, sorted by user and time. Times are seconds since the world began."""
+    factor = np.array([WEEKDAY_FACTOR[day % 7] for day in range(WORLD_DAYS)])
+    chance = 1.0 - np.exp(-users.daily_rate[:, None] * factor[None, :])
+    user, day = np.nonzero(draws.uniform("visits", (users.count, WORLD_DAYS)) < chance)
+    daytime = draws.uniform("daytime_a", len(user)) + draws.uniform("daytime_b", len(user))
+    local = day * DAY + np.floor((7.0 + 8.0 * daytime) * HOUR)
+    start = (local - users.utc_offset[user] * HOUR).astype(np.int64)
+    duration = np.ceil(45.0 + 200.0 * np.exp(0.8 * draws.normal("duration", len(user)))).astype(np.int64)
+    inside = (start >= 0) & (start + duration < WORLD_DAYS * DAY)
+    user, start, duration = user[inside], start[inside], duration[inside]
+    is_return = np.concatenate([[False], user[1:] == user[:-1]]) if len(user) else np.zeros(0, dtype=bool)
+    return Sessions(user, start, duration, is_return)
+
+
+def assign(draws: Draws, users: Users, experiment: Experiment, first_start: np.ndarray) -> np.ndarray:
+    """The arm of every user: an index into experiment.arms, by the split in force when he first came."""
+    if experiment.by_organisation:
+        return users.organisation_arm.copy()
+    u = draws.uniform(experiment.experiment_id + "/arm", users.count)
+    phases = experiment.ramp or ((experiment.start_day, experiment.arms),)
+    arm = np.zeros(users.count, dtype=np.int64)
+    for phase_start, weights in phases:
+        # The last arm is counted from 0, so that a ramp only ever adds users to it.
+        shares = np.array(list(weights.values()))[::-1]
+        drawn = len(shares) - 1 - np.minimum(np.searchsorted(np.cumsum(shares), u), len(shares) - 1)
+        arm = np.where(first_start >= phase_start * DAY, drawn, arm)
+    return arm
+
+
+def make_exposures(draws: Draws, users: Users, sessions: Sessions) -> tuple[dict, list[np.ndarray]]:
+    """Logged exposures as columns of indices, and for each experiment the arm that acts in each session (or -1)."""
+    rows: list[dict] = []
+    acting = []
+    for index, experiment in enumerate(EXPERIMENTS):
+        start, end = int(experiment.start_day * DAY), int(experiment.end_day * DAY)
+        eligible = np.isin(users.device, experiment.devices)
+        if experiment.by_organisation:
+            eligible &= users.organisation >= 0
+        in_window = (sessions.start >= start) & (sessions.start < end - HOUR) & eligible[sessions.user]
+        where = np.nonzero(in_window)[0]
+        exposed_users, first = np.unique(sessions.user[where], return_index=True)
+        first_session = where[first]
+        first_start = np.full(users.count, np.iinfo(np.int64).max)
+        first_start[exposed_users] = sessions.start[first_session]
+        arm = assign(draws, users, experiment, first_start)
+        is_acting = (sessions.start >= first_start[sessions.user]) & (sessions.start < end)
+        acting.append(np.where(is_acting, arm[sessions.user], -1))
+
+        is_first = np.zeros(len(sessions.user), dtype=bool)
+        is_first[first_session] = True
+        again = draws.uniform(experiment.experiment_id + "/again", len(sessions.user)) < RE_EXPOSURE_SHARE
+        logged = in_window & (is_first | again)
+        if experiment.loses_slow_phones:
+            lost = users.is_slow & (arm == 1)
+            logged &= ~lost[sessions.user]
+        at = np.nonzero(logged)[0]
+        delay = 2 + np.floor(25.0 * draws.uniform(experiment.experiment_id + "/delay", len(sessions.user)))
+        rows.append(
+            {
+                "experiment": np.full(len(at), index),
+                "arm": arm[sessions.user[at]],
+                "user": sessions.user[at],
+                "session": at,
+                "time": sessions.start[at] + delay[at].astype(np.int64),
+                "is_first": is_first[at],
+            }
+        )
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}, acting
+
+
+def session_shift(event: str, users: Users, sessions: Sessions, acting: list[np.ndarray]) -> np.ndarray:
+    """Sum over the experiments of the shift of the event's log-odds in each session."""
+    shift = np.zeros(len(sessions.user))
+    is_harmed = users.language[sessions.user] == HARMED_LANGUAGE
+    for experiment, arm_of_session in zip(EXPERIMENTS, acting, strict=True):
+        for arm_index, arm in enumerate(experiment.arms):
+            effect = experiment.effects.get(arm, {}).get(event, 0.0)
+            harmed = experiment.harmed_effects.get(arm, {}).get(event, effect)
+            if effect or harmed:
+                shift += np.where(arm_of_session == arm_index, np.where(is_harmed, harmed, effect), 0.0)
+    return shift
+
+
+def make_outcomes(draws: Draws, users: Users, sessions: Sessions, acting: list[np.ndarray]) -> dict:
+    count = len(sessions.user)
+    skill = users.skill[sessions.user]
+    slow = users.is_slow[sessions.user]
+    log_odds = {
+        "task_complete": -1.1 + 0.8 * skill - 1.3 * slow,
+        "copy": -1.0 + 0.4 * skill,
+        "regenerate": -2.0 - 0.2 * skill,
+        "thumbs_up": -2.6 + 0.3 * skill,
+        "thumbs_down": -3.1 - 0.3 * skill,
+        "rating": np.full(count, -3.0),
+        "escalation": -3.0 - 0.2 * skill,
+        "conversion": -2.7 + 0.5 * skill,
+        "session_end": np.full(count, -0.6),
+    }
+    parts = []
+    for event, odds in log_odds.items():
+        chance = sigmoid(odds + session_shift(event, users, sessions, acting))
+        at = np.nonzero(draws.uniform(event, count) < chance)[0]
+        place = draws.uniform(event + "/place", count)[at]
+        value = np.full(len(at), np.nan)
+        actor = np.zeros(len(at), dtype=np.int64)
+        if event == "session_end":
+            place = np.ones(len(at))
+            value = sessions.duration[at].astype(np.float64)
+        elif event == "rating":
+            mood = 3.6 + 0.6 * skill[at] + 0.9 * draws.normal("mood", count)[at]
+            value = np.clip(np.floor(mood + 0.5), 1, 5)
+        elif event == "conversion":
+            value = np.round(12.0 * np.exp(1.1 * draws.normal("revenue", count)[at]), 2)
+        elif event == "escalation":
+            actor = (draws.uniform("escalation/actor", count)[at] < 0.3).astype(np.int64)
+        offset = 30 + np.floor(place * (sessions.duration[at] - 30))
+        parts.append((event, at, sessions.start[at] + offset.astype(np.int64), value, actor))
+    returns = np.nonzero(sessions.is_return)[0]
+    nothing = np.full(len(returns), np.nan)
+    parts.append(("return_visit", returns, sessions.start[returns], nothing, np.zeros(len(returns), dtype=np.int64)))
+    session = np.concatenate([part[1] for part in parts])
+    return {
+        "event": np.concatenate([np.full(len(part[1]), part[0]) for part in parts]),
+        "session": session,
+        "user": sessions.user[session],
+        "time": np.concatenate([part[2] for part in parts]),
+        "value": np.concatenate([part[3] for part in parts]),
+        "actor": np.concatenate([part[4] for part in parts]),
+    }
+
+
+def loading_time(draws: Draws, name: str, times: np.ndarray) -> np.ndarray:
+    """The hourly load after the event; one row in a hundred comes up to two days late."""
+    late = draws.uniform(name + "/is_late", len(times)) < 0.01
+    delay = np.where(late, np.floor(48.0 * draws.uniform(name + "/late", len(times))), 0.0).astype(np.int64)
+    return (times // HOUR + 1 + delay) * HOUR
+
+
+def share(key: str, users: int) -> int:
+    return round(DIRT[key][0] * users / DEFAULT_USERS)
+
+
+def concat(rows: dict, extra: dict) -> dict:
+    return {key: np.concatenate([rows[key], extra[key]]) for key in rows}
+
+
+def take(rows: dict, at: np.ndarray, **changes: np.ndarray) -> dict:
+    return {key: values[at].copy() for key, values in rows.items()} | changes
+
+
+def dirty_exposures(draws: Draws, users: Users, sessions: Sessions, rows: dict, planted: dict) -> dict:
+    """Add the planted dirt. `kind`: 0 served (written as null), 1 shadow; arm -1: the unknown variation; user -1: null."""
+    total = len(rows["user"])
+    rows = rows | {
+        "kind": np.zeros(total, dtype=np.int64),
+        "attributes": rows["user"].copy(),
+        "loaded": loading_time(draws, "exposures", rows["time"]),
+    }
+    clean = rows
+    everyone = np.arange(total)
+    ids = [experiment.experiment_id for experiment in EXPERIMENTS]
+    counts = {key: share(key, users.count) for key in DIRT if key.startswith("exposures")}
+
+    at = draws.pick("exposures_repeated", everyone, counts["exposures_repeated"])
+    rows = concat(rows, take(clean, at))
+
+    unstable = ids.index(UNSTABLE_BUCKETS_IN)
+    last = int((EXPERIMENTS[unstable].end_day - 4) * DAY)
+    candidates = np.nonzero((clean["experiment"] == unstable) & clean["is_first"] & (clean["time"] < last))[0]
+    arms = [candidates[clean["arm"][candidates] == arm] for arm in (0, 1)]
+    half = counts["exposures_second_arm"] // 2
+    at = np.concatenate(
+        [
+            draws.pick("exposures_second_arm/0", arms[0], counts["exposures_second_arm"] - half),
+            draws.pick("exposures_second_arm/1", arms[1], half),
+        ]
+    )
+    later = clean["time"][at] + DAY + np.floor(2 * DAY * draws.uniform("later", len(at))).astype(np.int64)
+    rows = concat(
+        rows,
+        take(clean, at, arm=1 - clean["arm"][at], time=later, loaded=(later // HOUR + 1) * HOUR, session=0 * at - 1),
+    )
+
+    at = draws.pick("exposures_null_unit", everyone, counts["exposures_null_unit"])
+    rows = concat(rows, take(clean, at, user=0 * at - 1))
+
+    warmed = ids.index(WARMED_UP_IN_SHADOW)
+    candidates = np.nonzero(clean["experiment"] == warmed)[0]
+    at = draws.pick("exposures_unknown_variation", candidates, counts["exposures_unknown_variation"])
+    rows = concat(rows, take(clean, at, arm=0 * at - 1, user=-2 - np.arange(len(at)), session=0 * at - 1))
+
+    begin, end = (int(day * DAY) for day in SHADOW_DAYS)
+    candidates = np.nonzero((sessions.start >= begin) & (sessions.start < end))[0]
+    at = draws.pick("exposures_shadow", candidates, counts["exposures_shadow"])
+    times = sessions.start[at] + 1
+    one = np.ones(len(at), dtype=np.int64)
+    rows = concat(
+        rows,
+        {
+            "experiment": warmed * one,
+            "arm": one,
+            "user": sessions.user[at],
+            "session": at,
+            "time": times,
+            "is_first": np.zeros(len(at), dtype=bool),
+            "kind": one,
+            "attributes": sessions.user[at],
+            "loaded": (times // HOUR + 1) * HOUR,
+        },
+    )
+    for key, count in counts.items():
+        planted[key] = planted.get(key, 0) + count
+    return take(rows, np.lexsort((np.arange(len(rows["user"])), rows["time"], rows["loaded"])))
+
+
+def dirty_outcomes(draws: Draws, users: Users, rows: dict, planted: dict) -> dict:
+    """Add the planted dirt. user -1, time -1 and event '' are null; a value that is NaN is null unless is_nan."""
+    total = len(rows["user"])
+    rows = rows | {
+        "outcome": np.arange(total),
+        "is_nan": np.zeros(total, dtype=bool),
+        "loaded": loading_time(draws, "outcomes", rows["time"]),
+    }
+    clean = rows
+    everyone = np.arange(total)
+    counts = {key: share(key, users.count) for key in DIRT if key.startswith("outcomes")}
+
+    at = draws.pick("outcomes_repeated", everyone, counts["outcomes_repeated"])
+    wait = 1 + np.floor(30.0 * draws.uniform("outcomes_repeated/wait", len(at))).astype(np.int64)
+    rows = concat(rows, take(clean, at, loaded=clean["loaded"][at] + wait * HOUR))
+
+    next_outcome = total
+    priced = np.nonzero(np.isin(clean["event"], ["conversion", "rating"]))[0]
+    changes = {
+        "outcomes_null_unit": (everyone, lambda at: {"user": 0 * at - 1}),
+        "outcomes_null_time": (everyone, lambda at: {"time": 0 * at - 1}),
+        "outcomes_null_event": (everyone, lambda at: {"event": np.full(len(at), "")}),
+        "outcomes_nan_value": (priced, lambda at: {"value": at * np.nan, "is_nan": at >= 0}),
+    }
+    for key, (candidates, change) in changes.items():
+        at = draws.pick(key, candidates, counts[key])
+        rows = concat(rows, take(clean, at, outcome=next_outcome + np.arange(len(at)), **change(at)))
+        next_outcome += len(at)
+    for key, count in counts.items():
+        planted[key] = planted.get(key, 0) + count
+    return take(rows, np.lexsort((np.arange(len(rows["user"])), rows["time"], rows["loaded"])))
+
+
+def names(prefix: str, numbers: np.ndarray, width: int) -> pa.Array:
+    """Identifiers such as u00042; a negative number is null."""
+    digits = pc.utf8_lpad(pc.cast(pa.array(numbers, mask=numbers < 0), pa.string()), width, padding="0")
+    return pc.binary_join_element_wise(prefix, digits, "")
+
+
+def labels(choices: list, index: np.ndarray) -> pa.Array:
+    return pc.take(pa.array(choices, pa.string()), pa.array(index, mask=index < 0))
+
+
+def text(values: np.ndarray) -> pa.Array:
+    """Strings of a numpy array; the empty string is null."""
+    array = pa.array(values.tolist(), pa.string())
+    return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+
+
+def moments(seconds: np.ndarray) -> pa.Array:
+    """Seconds since the world began as timestamps; a negative one is null."""
+    stamps = np.datetime64(WORLD_START, "us") + seconds.astype("timedelta64[s]")
+    return pa.array(stamps, pa.timestamp("us"), mask=seconds < 0)
+
+
+def exposure_table(users: Users, rows: dict, first_session: int) -> pa.Table:
+    arms = [[*experiment.arms, "treatment_v1"] for experiment in EXPERIMENTS]
+    flat = [arm for group in arms for arm in group]
+    first = np.cumsum([0] + [len(group) for group in arms])
+    unknown = rows["arm"] < 0
+    arm = np.where(unknown, np.array([len(group) - 1 for group in arms])[rows["experiment"]], rows["arm"])
+    is_clustered = np.array([experiment.by_organisation for experiment in EXPERIMENTS])[rows["experiment"]]
+    organisation = np.where(is_clustered, users.organisation[rows["attributes"]], -1)
+    # Organisations of different batches are different organisations.
+    organisation = np.where(organisation < 0, -1, organisation + users.first_index)
+    person = names("u", np.where(rows["user"] >= 0, rows["user"] + users.first_index + 1, -1), 5)
+    tester = names("qa", np.where(rows["user"] <= -2, users.first_index - 1 - rows["user"], -1), 3)
+    columns = {
+        "experiment_id": labels([experiment.experiment_id for experiment in EXPERIMENTS], rows["experiment"]),
+        "variation_id": labels(flat, first[rows["experiment"]] + arm),
+        "unit_id": pc.coalesce(person, tester),
+        "exposed_at": moments(rows["time"]),
+        "cluster_id": names("org", organisation, 3),
+        "exposure_kind": labels(["shadow"], rows["kind"] - 1),
+        "session_id": names("s", np.where(rows["session"] >= 0, rows["session"] + first_session, -1), 5),
+        "country": text(users.country[rows["attributes"]]),
+        "device": text(users.device[rows["attributes"]]),
+        "language": text(users.language[rows["attributes"]]),
+        "loaded_at": moments(rows["loaded"]),
+    }
+    return pa.table(columns, schema=SCHEMAS["exposures"])
+
+
+def outcome_table(users: Users, rows: dict, first_session: int, first_outcome: int) -> pa.Table:
+    is_null = np.isnan(rows["value"]) & ~rows["is_nan"]
+    columns = {
+        "outcome_id": names("o", rows["outcome"] + first_outcome, 6),
+        "unit_id": names("u", np.where(rows["user"] >= 0, rows["user"] + users.first_index + 1, -1), 5),
+        "event_name": text(rows["event"]),
+        "occurred_at": moments(rows["time"]),
+        "value": pa.array(rows["value"], pa.float64(), mask=is_null, from_pandas=False),
+        "session_id": names("s", rows["session"] + first_session, 5),
+        "actor": labels(["user", "assistant"], rows["actor"]),
+        "loaded_at": moments(rows["loaded"]),
+    }
+    return pa.table(columns, schema=SCHEMAS["outcomes"])
+
+
+def day(value: float | None) -> np.datetime64 | None:
+    return None if value is None else np.datetime64(WORLD_START, "us") + np.timedelta64(int(value * DAY), "s")
+
+
+def registry_tables() -> dict[str, pa.Table]:
+    experiments, variations, phases = [], [], []
+    for experiment in EXPERIMENTS:
+        control = next(iter(experiment.arms))
+        changes_model = experiment.experiment_id == WARMED_UP_IN_SHADOW
+        experiments.append(
+            {
+                "experiment_id": experiment.experiment_id,
+                "control_variation_id": control,
+                "started_at": day(experiment.start_day),
+                "ended_at": day(experiment.end_day if experiment.end_is_logged else None),
+                "stage": "ab",
+                "alpha": 0.05,
+                "planned_units": experiment.planned_units,
+                "planned_looks": experiment.planned_looks,
+                "registered_at": day(experiment.start_day - 3.5),
+            }
+        )
+        for arm, weight in experiment.arms.items():
+            variations.append(
+                {
+                    "experiment_id": experiment.experiment_id,
+                    "variation_id": arm,
+                    "is_control": arm == control,
+                    "expected_weight": weight,
+                    "model_version": "assistant-2" if arm != control and changes_model else "assistant-1",
+                    "prompt_version": "p1" if arm == control else f"p1-{experiment.experiment_id}-{arm}",
+                }
+            )
+        for phase_start, weights in experiment.ramp:
+            for arm, weight in weights.items():
+                phases.append(
+                    {
+                        "experiment_id": experiment.experiment_id,
+                        "phase_started_at": day(phase_start),
+                        "variation_id": arm,
+                        "expected_weight": weight,
+                    }
+                )
+    rows = {"experiments": experiments, "experiment_variations": variations, "experiment_phases": phases}
+    return {name: pa.Table.from_pylist(table, schema=SCHEMAS[name]) for name, table in rows.items()}
+
+
+def csv_column(column: pa.ChunkedArray) -> pa.Array:
+    """The column as text, null as nothing. No value of this world needs quoting."""
+    column = column.combine_chunks()
+    if pa.types.is_timestamp(column.type):
+        stamps = column.to_numpy(zero_copy_only=False).astype("datetime64[s]")
+        lines = np.char.replace(np.datetime_as_string(stamps), "T", " ")
+        return pc.if_else(pc.is_null(column), "", pa.array(lines.tolist(), pa.string()))
+    if pa.types.is_floating(column.type):
+        return pa.array(["" if x is None else "NaN" if x != x else f"{x:.10g}" for x in column.to_pylist()])
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(column, "true", "false")
+    return pc.fill_null(pc.cast(column, pa.string()), "")
+
+
+class Writer:
+    """One file per table, written batch by batch."""
+
+    def __init__(self, folder: Path, form: str) -> None:
+        self.folder = folder
+        self.form = form
+        self.files: dict = {}
+        self.rows: dict[str, int] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.{self.form}"
+
+    def write(self, name: str, table: pa.Table) -> None:
+        is_new = name not in self.files
+        self.rows[name] = self.rows.get(name, 0) + table.num_rows
+        if self.form == "parquet":
+            if is_new:
+                self.files[name] = pq.ParquetWriter(self.path(name), table.schema, compression="zstd")
+            self.files[name].write_table(table)
+            return
+        if is_new:
+            self.files[name] = self.path(name).open("w", encoding="utf-8", newline="\n")
+            self.files[name].write(",".join(table.column_names) + "\n")
+        if table.num_rows:
+            lines = pc.binary_join_element_wise(*[csv_column(column) for column in table.columns], ",")
+            self.files[name].write("\n".join(lines.to_pylist()) + "\n")
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def generate(users: int, seed: int, folder: Path, form: str = "csv", progress: bool = True) -> dict:
+    """Write the five raw tables; returns the rows written and the dirt planted."""
+    began = time.monotonic()
+    writer = Writer(folder, form)
+    planted: dict[str, int] = {}
+    first_session = first_outcome = 1
+    for name, table in registry_tables().items():
+        writer.write(name, table)
+    for batch, first_index in enumerate(range(0, users, BATCH_USERS)):
+        draws = Draws(seed, batch)
+        people = make_users(draws, first_index, min(BATCH_USERS, users - first_index))
+        sessions = make_sessions(draws, people)
+        exposures, acting = make_exposures(draws, people, sessions)
+        outcomes = make_outcomes(draws, people, sessions, acting)
+        exposures = dirty_exposures(draws, people, sessions, exposures, planted)
+        outcomes = dirty_outcomes(draws, people, outcomes, planted)
+        writer.write("exposures", exposure_table(people, exposures, first_session))
+        writer.write("outcomes", outcome_table(people, outcomes, first_session, first_outcome))
+        first_session += len(sessions.user)
+        first_outcome += int(outcomes["outcome"].max()) + 1
+        if progress:
+            done = first_index + people.count
+            print(
+                f"{done:,} of {users:,} users: {writer.rows['exposures']:,} exposures, "
+                f"{writer.rows['outcomes']:,} outcomes, {time.monotonic() - began:.1f} s",
+                file=sys.stderr,
+            )
+    writer.close()
+    return {"rows": writer.rows, "planted": planted}
+
+
+def truth_table() -> str:
+    lines = ["| experiment | planted | a right analysis says |", "|---|---|---|"]
+    lines += [f"| `{name}` | {truth['planted']} | {truth['says']} |" for name, truth in TRUTH.items()]
+    return "\n".join(lines)
+
+
+def dirt_table(world: dict) -> str:
+    lines = ["| table | rows | what is wrong |", "|---|---|---|"]
+    lines += [f"| {DIRT[key][1]} | {count} | {DIRT[key][2]} |" for key, count in world["planted"].items()]
+    return "\n".join(lines)
+
+
+def rows_table(world: dict) -> str:
+    lines = ["| table | rows |", "|---|---|"]
+    lines += [f"| {name} | {world['rows'][name]:,} |" for name in SCHEMAS]
+    return "\n".join(lines)
+
+
+def write_docs(document: str, world: dict) -> str:
+    """The document with its generated tables replaced."""
+    for name, table in (("rows", rows_table(world)), ("truth", truth_table()), ("dirt", dirt_table(world))):
+        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        before, rest = document.split(begin)
+        document = before + begin + "\n" + table + "\n" + end + rest.split(end)[1]
+    return document
+
+
+def positive(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a whole number above 0")
+    return int(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--users", type=positive, default=DEFAULT_USERS, help="number of users (default: %(default)s)")
+    parser.add_argument("--seed", type=positive, default=DEFAULT_SEED, help="random seed (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=ROOT / "seeds", help="folder to write to (default: seeds)")
+    parser.add_argument("--format", choices=["csv", "parquet"], default="csv", help="file format (default: csv)")
+    parser.add_argument("--docs", type=Path, help="a document whose generated tables are brought up to date")
+    arguments = parser.parse_args()
+    world = generate(arguments.users, arguments.seed, arguments.out, arguments.format)
+    if arguments.docs:
+        document = write_docs(arguments.docs.read_text(encoding="utf-8"), world)
+        arguments.docs.write_text(document, encoding="utf-8")
+    for name, count in world["rows"].items():
+        print(f"{name}: {count:,} rows")
+    for key, count in world["planted"].items():
+        print(f"planted {key}: {count:,}")
+
+
+if __name__ == "__main__":
+    main()
