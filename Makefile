@@ -19,13 +19,16 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## create .venv from requirements.lock
 
-# An environment that forbids writing bytecode would otherwise compile dbt at every start.
+# The stamp is a copy of the lock: a newer file with the same content changes nothing. The environment is compiled here
+# because one that forbids writing bytecode would otherwise compile dbt at every start.
 $(STAMP): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "evalhouse needs Python 3.10 or newer; set PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m compileall -qq -j 2 $(VENV) || true
-	@cp requirements.lock $@
+	@if cmp -s requirements.lock $@; then touch $@; exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "evalhouse needs Python 3.10; set PYTHON=...")'; \
+	echo "installing requirements.lock into $(VENV)"; \
+	$(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock; \
+	$(BIN)/python -m compileall -qq -j 2 $(VENV)/lib > /dev/null || true; \
+	cp requirements.lock $@
 
 demo: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/demo.duckdb
 demo: setup  ## build everything from the example data in demo.duckdb and print the results

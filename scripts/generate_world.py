@@ -165,7 +165,7 @@ TRUTH = {
     "retrieval_rerank": {
         "planted": "A real win (log-odds up by 0.9) behind a ramp: 10% treated for a week, then 50%. The busiest users "
         "come first, so the first phase holds better users and mostly controls.",
-        "says": "`better` when the phases are kept apart; pooling them hides most of the effect.",
+        "says": "`better` when the phases are kept apart; pooling them hides half of the effect.",
         "verdicts": {("treatment", "all", "all"): "better"},
         "srm": "pass",
     },
@@ -501,7 +501,7 @@ def take(rows: dict, at: np.ndarray, **changes: np.ndarray) -> dict:
 
 
 def dirty_exposures(draws: Draws, users: Users, sessions: Sessions, rows: dict, planted: dict) -> dict:
-    """Add the planted dirt. `kind`: 0 served (written as null), 1 shadow; arm -1: the unknown variation; user -1: null."""
+    """Add the planted dirt. `kind`: 0 served (written as null), 1 shadow; arm -1 is unknown, user -1 null."""
     total = len(rows["user"])
     rows = rows | {
         "kind": np.zeros(total, dtype=np.int64),
@@ -806,12 +806,16 @@ def rows_table(world: dict) -> str:
     return "\n".join(lines)
 
 
+def replace_table(document: str, name: str, table: str) -> str:
+    begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+    before, rest = document.split(begin)
+    return before + begin + "\n" + table + "\n" + end + rest.split(end)[1]
+
+
 def write_docs(document: str, world: dict) -> str:
     """The document with its generated tables replaced."""
     for name, table in (("rows", rows_table(world)), ("truth", truth_table()), ("dirt", dirt_table(world))):
-        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
-        before, rest = document.split(begin)
-        document = before + begin + "\n" + table + "\n" + end + rest.split(end)[1]
+        document = replace_table(document, name, table)
     return document
 
 

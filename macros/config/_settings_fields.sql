@@ -92,11 +92,11 @@
             'steps': {'kind': 'list', 'default': [], 'allowed': 'a list of at least 2 steps'},
         },
         'metric_keys': {
-            'proportion': every + ['where'],
+            'proportion': every + ['where', 'value'],
             'mean': every + ['where', 'value', 'aggregate', 'cap', 'cuped', 'cuped_days'],
             'ratio': every + ['where', 'value', 'aggregate', 'denominator', 'cap', 'cuped', 'cuped_days'],
             'quantile': every + ['where', 'value', 'aggregate', 'quantile', 'quantile_of'],
-            'retention': every + ['where'],
+            'retention': every + ['where', 'value'],
             'participation': every + ['where', 'cap'],
             'funnel': every + ['steps'],
         },

@@ -40,8 +40,8 @@
 
 {#-
     The upper tail is density_at_zero / sqrt(dof) * exp(-y) * S with y the exponent above and
-    S = integral over w of exp(-w) / sqrt(1 - exp(-2 w / dof) / (1 + t^2 / dof)); for |t| >= 1.5 the 48-point Gauss-Laguerre
-    rule, of which the 23 nodes with weights above 1e-12 are kept. The pairs are (2 w, weight).
+    S = integral over w > 0 of exp(-w) / sqrt(1 - exp(-2 w / dof) / (1 + t^2 / dof)): for |t| >= 1.5 the 48-point
+    Gauss-Laguerre rule, of which the 23 nodes with weights above 1e-12 are kept. The pairs are (2 w, weight).
 -#}
 {% macro _student_t_tail_sum(t, dof) -%}
     (
@@ -79,7 +79,7 @@
     (
         {{ evalhouse._normal_tail('abs(' ~ t ~ ')') }}
         + exp(greatest(-6.9e2, -5e-1 * power({{ t }}, 2))) * 3.9894228040143268e-1
-        * abs({{ t }}) * (1e0 + power({{ t }}, 2)) * (2.5e-1 / {{ dof }})
+        * abs({{ t }}) * (1e0 + power({{ t }}, 2)) * (2.5e-1 / least({{ dof }}, 1e15))
     )
 {%- endmacro %}
 
@@ -90,7 +90,8 @@
     (case
         when abs({{ t }}) < 1e-30 then {{ '1e0' if sides == 2 else '5e-1' }}
         when abs({{ t }}) < 1.5e0
-            then {{ '1e0' if sides == 2 else '5e-1' }} - {{ factor }}{{ evalhouse._student_t_density_at_zero(centre_dof) }}
+            then {{ '1e0' if sides == 2 else '5e-1' }}
+            - {{ factor }}{{ evalhouse._student_t_density_at_zero(centre_dof) }}
             * {{ evalhouse._student_t_centre('abs(' ~ t ~ ')', centre_dof) }}
         when {{ dof }} > 3e8 and abs({{ t }}) > 4e1 then 1e-300
         when {{ dof }} > 3e8

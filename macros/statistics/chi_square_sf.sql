@@ -8,7 +8,8 @@
     {%- set k = evalhouse._double(dof) -%}
     {%- set slope = '(' ~ v ~ ' - ' ~ k ~ ' + 1e0)' -%}
     {%- set above = '5.6e1 / (' ~ slope ~ ' + sqrt(power(' ~ slope ~ ', 2) + 5.6e1 * ' ~ v ~ '))' -%}
-    {%- set below = 'least(1e0, 5.6e1 / (sqrt(power(' ~ slope ~ ', 2) + 5.6e1 * (' ~ v ~ ' + ' ~ k ~ ' - 1e0)) - ' ~ slope ~ '))' -%}
+    {%- set below = 'least(1e0, 5.6e1 / (sqrt(power(' ~ slope ~ ', 2) + 5.6e1 * (' ~ v ~ ' + ' ~ k ~ ' - 1e0)) - '
+        ~ slope ~ '))' -%}
     {%- set log_factor = '(5e-1 * ' ~ k ~ ' * ln(5e-1 * ' ~ v ~ ') - 5e-1 * ' ~ v ~ ' - '
         ~ evalhouse.ln_gamma('5e-1 * ' ~ k) ~ ')' -%}
     (case
@@ -19,7 +20,7 @@
             then greatest(1e-300, exp(greatest(-6.9e2, {{ log_factor }})) * 2e0 * {{ above }} * (
                 {{- evalhouse._chi_square_sum(v, k, above, '+') }}
             ))
-        else 1e0 - exp({{ log_factor }}) * 2e0 * {{ below }} * (
+        else 1e0 - exp(greatest(-6.9e2, {{ log_factor }})) * 2e0 * {{ below }} * (
             {{- evalhouse._chi_square_sum(v, k, below, '-') }}
         )
     end)

@@ -6,7 +6,8 @@
         when {{ value }} < 1e0
             then 1e0 - 2.5066282746310005e0 / {{ value }} * (
                 {%- for i in [1, 3, 5, 7] %}
-                {{ '+ ' if not loop.first }}{{ evalhouse.exp_safe('-' ~ i * i ~ 'e0 * 1.2337005501361698e0 / ' ~ square) }}
+                {%- set term = '-' ~ i * i ~ 'e0 * 1.2337005501361698e0 / ' ~ square %}
+                {{ '+ ' if not loop.first }}{{ evalhouse.exp_safe(term) }}
                 {%- endfor %}
             )
         else {{ evalhouse.exp_safe('6.9314718055994531e-1 - 2e0 * ' ~ square) }} * (

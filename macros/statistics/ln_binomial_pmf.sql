@@ -8,6 +8,7 @@
     (case
         when {{ a }} is null or {{ m }} is null or {{ q }} is null then null
         when {{ m }} < 0 or {{ m }} > 1e15 or {{ q }} < 0 or {{ q }} > 1 then null
+        when {{ a }} <> floor({{ a }}) or {{ m }} <> floor({{ m }}) then null
         when {{ a }} < 0 or {{ a }} > {{ m }} then -1e5
         when {{ q }} < 1e-290 then case when {{ a }} = 0 then 0e0 else -1e5 end
         when {{ q }} = 1 then case when {{ left }} = 0 then 0e0 else -1e5 end

@@ -1,6 +1,9 @@
 {% macro normal_sf(x) -%}
     {%- set value = evalhouse._double(x) -%}
-    {{- evalhouse._reflect(value, evalhouse._normal_tail('abs(' ~ value ~ ')')) -}}
+    (case
+        when {{ value }} is null then null
+        else {{ evalhouse._reflect(value, 'greatest(1e-300, ' ~ evalhouse._normal_tail('abs(' ~ value ~ ')') ~ ')') }}
+    end)
 {%- endmacro %}
 
 {#- For a >= 0. (1 + sqrt(2) a) exp(a^2 / 2) 2 Q(a) is smooth in (a - 4.5) / (a + 4.5), out to infinity. -#}

@@ -38,6 +38,13 @@ combined as (
             own_variance_control * own_variance_control / nullif(units_control - 1, 0)
             + own_variance_treatment * own_variance_treatment / nullif(units_treatment - 1, 0)
         )) as variance_of_variance,
+        sum(phase_weight * covariate_difference) as covariate_difference,
+        sum(phase_weight * phase_weight * (covariate_variance_control + covariate_variance_treatment))
+            as covariate_difference_variance,
+        sum(phase_weight * phase_weight * phase_weight * phase_weight * (
+            covariate_variance_control * covariate_variance_control / nullif(units_control - 1, 0)
+            + covariate_variance_treatment * covariate_variance_treatment / nullif(units_treatment - 1, 0)
+        )) as variance_of_covariate_variance,
         min(case when own_variance_control is null or own_variance_treatment is null then 0 else 1 end) as has_variances
     from phase_comparisons
     group by {{ key }}
@@ -74,7 +81,18 @@ select
     case
         when combined.is_cuped and combined.unadjusted_variance > 0
             then 1 - combined.difference_variance / combined.unadjusted_variance
-    end as variance_reduction
+    end as variance_reduction,
+    combined.covariate_difference,
+    case
+        when experiments.is_clustered then cluster_variances.covariate_gap_variance
+        else combined.covariate_difference_variance
+    end as covariate_difference_variance,
+    case
+        when experiments.is_clustered then cast(cluster_variances.clusters - 1 as {{ evalhouse.type_double() }})
+        when combined.variance_of_covariate_variance > 0
+            then combined.covariate_difference_variance * combined.covariate_difference_variance
+                / combined.variance_of_covariate_variance
+    end as covariate_degrees_of_freedom
 from combined
 inner join experiments on combined.experiment_id = experiments.experiment_id
 left join cluster_variances

@@ -121,6 +121,9 @@ select
     variance_control + theta * theta * cv_control - 2 * theta * cov_control as own_variance_control,
     variance_treatment + theta * theta * cv_treatment - 2 * theta * cov_treatment as own_variance_treatment,
     variance_control + variance_treatment as unadjusted_variance,
+    -covariate_gap as covariate_difference,
+    covariate_variance_control,
+    covariate_variance_treatment,
     -- Phases differ in their split: each counts for the information that it holds about the difference.
     units_control * units_treatment / units_both as information
 from adjusted

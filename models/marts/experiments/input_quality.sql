@@ -1,0 +1,258 @@
+{#- What staging and the joins after it dropped or repaired, one row per input and rule. Every rule has a row, also when
+    nothing broke it: an absent count would look like an absent check. -#}
+{%- set rules = [
+    ('exposures', 'missing_key', 'dropped', 'experiment, variation, unit or time is null, blank or unreadable'),
+    ('exposures', 'after_as_of', 'dropped', 'later than analysis.as_of'),
+    ('exposures', 'shadow', 'dropped', 'a shadow exposure: the unit saw nothing'),
+    ('exposures', 'held_out', 'dropped', 'a holdout exposure outside a holdout experiment'),
+    ('exposures', 'unknown_exposure_kind', 'dropped', 'exposure_kind is none of served, shadow, holdout'),
+    ('exposures', 'unknown_variation', 'dropped', 'the registry lists variations of the experiment, but not this one'),
+    ('exposures', 'outside_experiment', 'dropped', 'before the registered start or after the registered end'),
+    ('exposures', 'repeat_exposure', 'repaired', 'a later exposure of a unit, folded into its first'),
+    ('exposures', 'several_variations', 'dropped', 'the unit was exposed to several variations of the experiment'),
+    ('exposures', 'missing_cluster', 'dropped', 'the experiment has clusters, the unit has none'),
+    ('outcomes', 'missing_key', 'dropped', 'outcome, unit, event name or time is null, blank or unreadable'),
+    ('outcomes', 'after_as_of', 'dropped', 'later than analysis.as_of'),
+    ('outcomes', 'duplicate', 'dropped', 'outcome_id seen before: the latest load is kept'),
+    ('outcomes', 'unusable_value', 'repaired', 'value is no finite number below 1e100: set to null'),
+    ('outcomes', 'before_exposure', 'dropped', 'before the unit met any experiment: a covariate at most, never an outcome'),
+    ('outcomes', 'unit_never_exposed', 'dropped', 'the unit is in no experiment'),
+    ('experiments', 'missing_key', 'dropped', 'experiment_id is null or blank'),
+    ('experiments', 'duplicate', 'dropped', 'experiment_id seen before: the latest registration is kept'),
+    ('experiments', 'end_before_start', 'repaired', 'ended_at before started_at: taken as not ended'),
+    ('experiments', 'impossible_alpha', 'repaired', 'alpha outside (0, 0.5): the configured alpha is used'),
+    ('experiments', 'unknown_control', 'repaired', 'control_variation_id is no variation of the experiment: the default control is used'),
+    ('experiment_variations', 'missing_key', 'dropped', 'experiment or variation is null or blank'),
+    ('experiment_variations', 'duplicate', 'dropped', 'variation seen before: the greater weight is kept'),
+    ('experiment_variations', 'impossible_weight', 'repaired', 'expected_weight is negative or no number: an equal split is expected'),
+    ('experiment_phases', 'missing_key', 'dropped', 'experiment, variation or start is null, blank or unreadable'),
+    ('experiment_phases', 'duplicate', 'dropped', 'phase and variation seen before: the greater weight is kept'),
+    ('experiment_phases', 'impossible_weight', 'dropped', 'expected_weight is negative or no number')
+] -%}
+
+with exposures as (
+    select * from {{ ref('evalhouse', 'stg_exposures') }}
+),
+
+exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+),
+
+staged_outcomes as (
+    select * from {{ ref('evalhouse', 'stg_outcomes') }}
+),
+
+outcomes as (
+    select * from {{ ref('evalhouse', 'int_outcomes') }}
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'stg_experiments') }}
+),
+
+analysed_experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+experiment_variations as (
+    select * from {{ ref('evalhouse', 'stg_experiment_variations') }}
+),
+
+experiment_phases as (
+    select * from {{ ref('evalhouse', 'stg_experiment_phases') }}
+),
+
+first_met as (
+    select
+        unit_id,
+        min(first_exposed_at) as first_exposed_at
+    from exposed_units
+    group by unit_id
+),
+
+rejected as (
+    select
+        'exposures' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from exposures
+    group by rejected_by
+
+    union all
+
+    select
+        'outcomes' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from staged_outcomes
+    group by rejected_by
+
+    union all
+
+    select
+        'experiments' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from experiments
+    group by rejected_by
+
+    union all
+
+    select
+        'experiment_variations' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from experiment_variations
+    group by rejected_by
+
+    union all
+
+    select
+        'experiment_phases' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from experiment_phases
+    group by rejected_by
+),
+
+rows_seen as (
+    select
+        input_name,
+        sum(matching_rows) as rows_seen
+    from rejected
+    group by input_name
+),
+
+noticed_later as (
+    select
+        'exposures' as input_name,
+        'repeat_exposure' as rule,
+        sum(exposure_rows - 1) as matching_rows
+    from exposed_units
+
+    union all
+
+    select
+        'exposures' as input_name,
+        excluded_by as rule,
+        sum(exposure_rows) as matching_rows
+    from exposed_units
+    where excluded_by is not null
+    group by excluded_by
+
+    union all
+
+    select
+        'outcomes' as input_name,
+        'duplicate' as rule,
+        (select sum(matching_rows) from rejected where input_name = 'outcomes' and rule = 'accepted')
+        - (select count(*) from outcomes) as matching_rows
+
+    union all
+
+    select
+        'outcomes' as input_name,
+        'unusable_value' as rule,
+        count(*) as matching_rows
+    from staged_outcomes
+    where rejected_by is null and has_unusable_value
+
+    union all
+
+    select
+        'outcomes' as input_name,
+        case when first_met.unit_id is null then 'unit_never_exposed' else 'before_exposure' end as rule,
+        count(*) as matching_rows
+    from outcomes
+    left join first_met on outcomes.unit_id = first_met.unit_id
+    where first_met.unit_id is null or outcomes.occurred_at < first_met.first_exposed_at
+    group by case when first_met.unit_id is null then 'unit_never_exposed' else 'before_exposure' end
+
+    union all
+
+    select
+        'experiments' as input_name,
+        'end_before_start' as rule,
+        count(*) as matching_rows
+    from experiments
+    where rejected_by is null and has_end_before_start
+
+    union all
+
+    select
+        'experiments' as input_name,
+        'impossible_alpha' as rule,
+        count(*) as matching_rows
+    from experiments
+    where rejected_by is null and has_impossible_alpha
+
+    union all
+
+    select
+        'experiments' as input_name,
+        'unknown_control' as rule,
+        count(*) as matching_rows
+    from experiments
+    inner join analysed_experiments on experiments.experiment_id = analysed_experiments.experiment_id
+    where
+        experiments.rejected_by is null
+        and experiments.control_variation_id <> analysed_experiments.control_variation_id
+
+    union all
+
+    select
+        'experiment_variations' as input_name,
+        'impossible_weight' as rule,
+        count(*) as matching_rows
+    from experiment_variations
+    where rejected_by is null and has_impossible_weight
+),
+
+matches as (
+    select
+        input_name,
+        rule,
+        sum(matching_rows) as matching_rows
+    from (
+        select * from rejected
+        union all
+        select * from noticed_later
+    ) as counted
+    group by input_name, rule
+),
+
+rules as (
+    {%- for input_name, rule, effect, description in rules if evalhouse.has_input(input_name) %}
+    select
+        '{{ input_name }}' as input_name,
+        '{{ rule }}' as rule,
+        '{{ effect }}' as effect,
+        '{{ description }}' as description
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+final as (
+    select
+        rules.input_name,
+        rules.rule,
+        rules.effect,
+        rules.description,
+        coalesce(rows_seen.rows_seen, 0) as rows_seen,
+        coalesce(matches.matching_rows, 0) as matching_rows
+    from rules
+    left join rows_seen on rules.input_name = rows_seen.input_name
+    left join matches
+        on rules.input_name = matches.input_name
+        and rules.rule = matches.rule
+)
+
+select
+    cast(input_name as {{ dbt.type_string() }}) as input_name,
+    cast(rule as {{ dbt.type_string() }}) as rule,
+    cast(rows_seen as {{ dbt.type_bigint() }}) as rows_seen,
+    cast(case when effect = 'repaired' then matching_rows else 0 end as {{ dbt.type_bigint() }}) as rows_repaired,
+    cast(case when effect = 'dropped' then matching_rows else 0 end as {{ dbt.type_bigint() }}) as rows_dropped,
+    cast(matching_rows as {{ evalhouse.type_double() }}) / nullif(rows_seen, 0) as share,
+    cast(description as {{ dbt.type_string() }}) as description
+from final

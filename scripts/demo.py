@@ -1,0 +1,214 @@
+"""Print what the marts say, experiment by experiment. Reads the DuckDB file that `dbt build` wrote."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+SCHEMA = "main_evalhouse"
+MARTS = ("experiment_results", "experiment_health", "input_quality")
+WIDTH = 110
+MAX_CHECKS = 5
+MAX_SLICES = 8
+STATUS_STYLE = {"fail": "bold red", "warn": "yellow", "insufficient": "dim", "pass": "green"}
+VERDICT_STYLE = {"better": "bold green", "worse": "bold red", "inconclusive": "", "not_computed": "dim"}
+SEVERITY = {"fail": 0, "warn": 1, "insufficient": 2, "pass": 3}
+NEXT = [
+    ("experiment_results", "did it work? one row per experiment, metric, arm and slice"),
+    ("experiment_health", "may I trust it? sample ratio and the other checks, with their thresholds"),
+    ("input_quality", "what was wrong with the raw rows, and what was done about it"),
+    ("dim_metrics, dim_experiments", "the catalogue of both"),
+    ("docs/example_world.md", "what was planted in this data, so what the rows above should say"),
+    ("docs/configuration.md", "the metrics, dimensions and guardrails of your own product"),
+]
+
+
+def fail(message: str) -> None:
+    print(f"demo: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def read_marts(path: Path) -> dict[str, pd.DataFrame]:
+    if not path.exists():
+        fail(f"there is no file {path}; run `dbt build` first, or set EVALHOUSE_DUCKDB_PATH to the file it wrote")
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        fail(f"cannot open {path} ({str(error).splitlines()[0]}); is another process writing to it?")
+    with connection:
+        found = {
+            row[0]
+            for row in connection.sql(
+                f"select table_name from duckdb_tables() where schema_name = '{SCHEMA}'"
+            ).fetchall()
+        }
+        found |= {
+            row[0]
+            for row in connection.sql(f"select view_name from duckdb_views() where schema_name = '{SCHEMA}'").fetchall()
+        }
+        missing = [name for name in MARTS if name not in found]
+        if missing:
+            fail(f"{path} has no {', '.join(f'{SCHEMA}.{name}' for name in missing)}; run `dbt build` to the end first")
+        return {name: connection.sql(f"select * from {SCHEMA}.{name}").df() for name in MARTS}
+
+
+def number(value: float) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def p_value(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.1e}" if value < 1e-4 else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    return "?" if pd.isna(value) else f"{value:+.0%}" if abs(value) >= 1 else f"{value:+.1%}"
+
+
+def effect(row: pd.Series) -> str:
+    """The relative effect with its interval; the absolute one where the relative one was refused."""
+    if pd.notna(row.effect_relative):
+        interval = f"{percent(row.ci_lower_relative)} to {percent(row.ci_upper_relative)}"
+        return f"{percent(row.effect_relative)} ({interval})"
+    if pd.notna(row.effect_absolute):
+        low, high = number(row.ci_lower_absolute), number(row.ci_upper_absolute)
+        return f"{row.effect_absolute:+.3f} absolute ({low} to {high})"
+    return str(row.status_reason or "-")
+
+
+def new_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def print_health(console: Console, checks: pd.DataFrame) -> None:
+    """Whether the experiment may be trusted: the failures and warnings, or how many checks passed."""
+    checks = checks.assign(severity=checks.status.map(SEVERITY).fillna(3), is_part=checks["scope"] != "all")
+    checks = checks.sort_values(["severity", "is_part", "check_name", "scope"])
+    alarms = checks[checks.status.isin(["fail", "warn"])]
+    for row in alarms.head(MAX_CHECKS).itertuples():
+        line = Text(f"{row.status} ", style=STATUS_STYLE[row.status])
+        line.append(f"{row.check_name} [{row.scope}]", style="bold")
+        p = "" if pd.isna(row.p_value) else f"  p {p_value(row.p_value)}"
+        line.append(f"{p}  {row.detail if isinstance(row.detail, str) else ''}", style="")
+        console.print(line)
+    if len(alarms) > MAX_CHECKS:
+        console.print(f"and {len(alarms) - MAX_CHECKS} more warnings or failures", style="dim")
+    if alarms.empty:
+        passed, waiting = (checks.status == "pass").sum(), (checks.status == "insufficient").sum()
+        more = f", {waiting} lack data" if waiting else ""
+        line = f"healthy: {passed} checks passed{more}" if passed else f"no check has passed or failed{more}"
+        console.print(line, style="green" if passed else "dim")
+    if (checks[~checks.is_part].status == "fail").any():
+        console.print("Do not trust the results below: a check of the whole experiment failed.", style="bold red")
+
+
+def print_results(console: Console, rows: pd.DataFrame) -> None:
+    """The goals, and whatever else got worse."""
+    everyone = rows[(rows.dimension_name == "all") & (rows.dimension_value == "all")]
+    shown = everyone[(everyone.metric_role == "goal") | (everyone.verdict == "worse")]
+    roles = {"goal": 0, "guardrail": 1, "secondary": 2}
+    shown = shown.assign(rank=shown.metric_role.map(roles)).sort_values(["rank", "metric_name", "variation_id"])
+    columns = ("metric", "arm", "users", "control", "treated", "relative effect", "adj. p", "verdict")
+    table = new_table(*columns, right=("users", "control", "treated", "adj. p"))
+    for row in shown.itertuples():
+        name = escape(row.metric_name) + ("" if row.metric_role == "goal" else f" [dim]({row.metric_role})[/]")
+        users = sum(int(count) for count in (row.units_control, row.units_treatment) if pd.notna(count))
+        table.add_row(
+            *(name, escape(row.variation_id), f"{users:,}", number(row.value_control), number(row.value_treatment)),
+            *(escape(effect(row)), p_value(row.p_value_adjusted)),
+            Text(row.verdict, style=VERDICT_STYLE.get(row.verdict, "")),
+        )
+    if shown.empty:
+        console.print("no goal metric was computed", style="dim")
+    else:
+        console.print(table)
+
+    print_harmed_slices(console, rows, everyone)
+
+
+def print_harmed_slices(console: Console, rows: pd.DataFrame, everyone: pd.DataFrame) -> None:
+    """Goals and guardrails that got worse in a slice; first those of an arm that is not worse for everyone."""
+    harmed = rows[(rows.dimension_name != "all") & (rows.verdict == "worse") & (rows.metric_role != "secondary")]
+    if harmed.empty:
+        return
+    worse = everyone[everyone.verdict == "worse"]
+    plain = set(zip(worse.metric_name, worse.variation_id, strict=True))
+    keys = zip(harmed.metric_name, harmed.variation_id, strict=True)
+    harmed = harmed.assign(is_plain=[key in plain for key in keys]).sort_values(["is_plain", "p_value_adjusted"])
+    hidden = harmed[~harmed.is_plain]
+    if len(hidden):
+        console.print("Slices that are harmed while the whole is not:", style="bold red")
+        table = new_table("slice", "metric", "arm", "relative effect", "adj. p", right=("adj. p",))
+        for row in hidden.head(MAX_SLICES).itertuples():
+            where = f"{row.dimension_name} = {row.dimension_value}"
+            cells = [where, row.metric_name, row.variation_id, effect(row), p_value(row.p_value_adjusted)]
+            table.add_row(*map(escape, cells))
+        console.print(table)
+        if len(hidden) > MAX_SLICES:
+            console.print(f"and {len(hidden) - MAX_SLICES} more", style="dim")
+    if harmed.is_plain.any():
+        console.print(f"What is worse for everyone is worse in {harmed.is_plain.sum()} slices too.", style="dim")
+
+
+def print_input_quality(console: Console, quality: pd.DataFrame) -> None:
+    console.rule("[bold]Input quality[/]", align="left")
+    changed = quality[(quality.rows_dropped.fillna(0) > 0) | (quality.rows_repaired.fillna(0) > 0)]
+    if changed.empty:
+        console.print("no raw row was dropped or repaired", style="green")
+        return
+    columns = ("input", "rule", "seen", "dropped", "repaired", "share", "meaning")
+    table = new_table(*columns, right=("seen", "dropped", "repaired", "share"))
+    for row in changed.sort_values(["input_name", "rule"]).itertuples():
+        counts = [
+            f"{int(count):,}" if pd.notna(count) else "-"
+            for count in (row.rows_seen, row.rows_dropped, row.rows_repaired)
+        ]
+        share = "-" if pd.isna(row.share) else f"{row.share:.2%}"
+        meaning = row.description if isinstance(row.description, str) else ""
+        table.add_row(escape(row.input_name), escape(row.rule), *counts, share, escape(meaning))
+    console.print(table)
+
+
+def main() -> None:
+    path = Path(os.environ.get("EVALHOUSE_DUCKDB_PATH", "warehouse.duckdb"))
+    marts = read_marts(path)
+    results, health = marts["experiment_results"], marts["experiment_health"]
+    console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
+    experiments = sorted(set(results.experiment_id) | set(health.experiment_id))
+    as_of = results.as_of_at.max() if len(results) else None
+    console.print(
+        f"[bold]evalhouse[/]: {len(experiments)} experiments" + (f" as of {as_of}" if pd.notna(as_of) else "")
+    )
+    for experiment_id in experiments:
+        console.print()
+        console.rule(f"[bold]{escape(experiment_id)}[/]", align="left")
+        print_health(console, health[health.experiment_id == experiment_id])
+        print_results(console, results[results.experiment_id == experiment_id])
+    if not experiments:
+        console.print("the marts are empty: no experiment has an exposure yet")
+    console.print()
+    print_input_quality(console, marts["input_quality"])
+    console.print()
+    console.rule("[bold]Where to look next[/]", align="left")
+    table = new_table("", "")
+    table.show_header = False
+    for name, meaning in NEXT:
+        table.add_row(escape(name), escape(meaning), style=None)
+    console.print(table)
+    console.print(f"The marts are in the schema {SCHEMA} of {path}.", style="dim")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""The example world: the seeds are the generator's output, they hold the truth that is written down, the marts find it.
+
+`python tests/python/test_example_world.py` rewrites the tables of docs/example_world.md that are computed here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "example_world.md"
+TABLES = ("exposures", "outcomes", "experiments", "experiment_variations", "experiment_phases")
+
+# How input_quality counts each kind of planted row: input, rule, rows_dropped or rows_repaired.
+QUALITY_RULES = {
+    "exposures_null_unit": ("exposures", "missing_key", "rows_dropped"),
+    "exposures_unknown_variation": ("exposures", "unknown_variation", "rows_dropped"),
+    "exposures_shadow": ("exposures", "shadow", "rows_dropped"),
+    "outcomes_repeated": ("outcomes", "duplicate", "rows_dropped"),
+    "outcomes_null_unit": ("outcomes", "missing_key", "rows_dropped"),
+    "outcomes_null_time": ("outcomes", "missing_key", "rows_dropped"),
+    "outcomes_null_event": ("outcomes", "missing_key", "rows_dropped"),
+    "outcomes_nan_value": ("outcomes", "unusable_value", "rows_repaired"),
+}
+
+
+def load_generator() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("generate_world", ROOT / "scripts" / "generate_world.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["generate_world"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+world = load_generator()
+
+
+def read_seeds() -> dict[str, pd.DataFrame]:
+    """The seeds as frames; NaN is null here, as pandas can't tell the two apart."""
+    frames = {}
+    for name, types in seed_types().items():
+        frame = pd.read_csv(ROOT / "seeds" / f"{name}.csv", dtype=str, keep_default_na=False).astype(object)
+        frame = frame.where(~frame.isin(["", "NaN"]), None)
+        for column, kind in types.items():
+            if kind == "timestamp":
+                frame[column] = pd.to_datetime(frame[column])
+            elif kind == "boolean":
+                frame[column] = frame[column] == "true"
+            elif kind != "text":
+                frame[column] = pd.to_numeric(frame[column])
+        frames[name] = frame
+    return frames
+
+
+def seed_types() -> dict[str, dict[str, str]]:
+    properties = yaml.safe_load((ROOT / "seeds" / "_seeds.yml").read_text())
+    return {seed["name"]: seed["config"]["column_types"] for seed in properties["seeds"]}
+
+
+@pytest.fixture(scope="module")
+def regenerated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("world")
+    return folder, world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, folder, progress=False)
+
+
+# An analysis that shares nothing with the package.
+
+
+def analysed_users(seeds: dict[str, pd.DataFrame], experiment_id: str) -> pd.DataFrame:
+    """First served exposure of each user who was in one known arm only."""
+    rows = seeds["exposures"]
+    rows = rows[(rows.experiment_id == experiment_id) & (rows.exposure_kind != "shadow") & rows.unit_id.notna()]
+    rows = rows.merge(seeds["experiment_variations"], on=["experiment_id", "variation_id"])
+    arms = rows.groupby("unit_id").variation_id.nunique()
+    rows = rows.sort_values("exposed_at").drop_duplicates("unit_id").set_index("unit_id")
+    return rows[arms.reindex(rows.index) == 1]
+
+
+def has_event(seeds: dict[str, pd.DataFrame], users: pd.DataFrame, event: str) -> pd.Series:
+    """Whether a user has the event from his first exposure to the end of the experiment."""
+    ends = seeds["experiments"].set_index("experiment_id").ended_at[users.experiment_id.iloc[0]]
+    rows = seeds["outcomes"]
+    rows = rows[(rows.event_name == event) & rows.occurred_at.notna()]
+    rows = rows.merge(users[["exposed_at"]], left_on="unit_id", right_index=True)
+    rows = rows[rows.occurred_at >= rows.exposed_at]
+    if pd.notna(ends):
+        rows = rows[rows.occurred_at <= ends]
+    return pd.Series(users.index.isin(rows.unit_id), users.index).astype(float)
+
+
+def compare(outcome: pd.Series, users: pd.DataFrame, arm: str, strata: pd.Series | None = None) -> tuple:
+    """Shares of control and arm, their difference and its p-value; strata are weighted by n_a n_b / (n_a + n_b)."""
+    strata = pd.Series(0, users.index) if strata is None else strata
+    weights, controls, treated, variances = [], [], [], []
+    for stratum in strata.unique():
+        a = outcome[(strata == stratum) & (users.variation_id == "control")]
+        b = outcome[(strata == stratum) & (users.variation_id == arm)]
+        weights.append(len(a) * len(b) / (len(a) + len(b)))
+        controls.append(a.mean())
+        treated.append(b.mean())
+        variances.append(a.mean() * (1 - a.mean()) / len(a) + b.mean() * (1 - b.mean()) / len(b))
+    weights = np.array(weights) / np.sum(weights)
+    control, treatment = weights @ controls, weights @ treated
+    error = np.sqrt(weights**2 @ variances)
+    return control, treatment, treatment - control, 2 * stats.norm.sf(abs(treatment - control) / error)
+
+
+def compare_clustered(outcome: pd.Series, users: pd.DataFrame, arm: str) -> tuple:
+    """The same with residuals summed by cluster (the usual small-sample factor, t with clusters - 1)."""
+    a, b = users.variation_id == "control", users.variation_id == arm
+    residual = (outcome - outcome[b].mean())[b] / b.sum()
+    residual = pd.concat([residual, -(outcome - outcome[a].mean())[a] / a.sum()])
+    sums = residual.groupby(users.cluster_id).sum()
+    clusters, n = len(sums), len(users)
+    error = np.sqrt(clusters / (clusters - 1) * (n - 1) / (n - 2) * np.sum(sums**2))
+    effect = outcome[b].mean() - outcome[a].mean()
+    return outcome[a].mean(), outcome[b].mean(), effect, 2 * stats.t.sf(abs(effect) / error, clusters - 1)
+
+
+def plain_analysis(seeds: dict[str, pd.DataFrame]) -> dict[tuple[str, str], tuple]:
+    results = {}
+    for experiment_id in world.TRUTH:
+        users = analysed_users(seeds, experiment_id)
+        done = has_event(seeds, users, "task_complete")
+        escalated = has_event(seeds, users, "escalation")
+        for arm in [name for name in users.variation_id.unique() if name != "control"]:
+            if experiment_id == "workspace_memory":
+                results[experiment_id, "treatment, by organisation"] = compare_clustered(done, users, arm)
+                continue
+            results[experiment_id, arm] = compare(done, users, arm)
+            if experiment_id == "concise_answers":
+                for language in sorted(users.language.unique()):
+                    speakers = users[users.language == language]
+                    results[experiment_id, f"{arm}, {language}"] = compare(done[speakers.index], speakers, arm)
+            if experiment_id == "retrieval_rerank":
+                second = seeds["experiment_phases"].phase_started_at.max()
+                results[experiment_id, f"{arm}, by phase"] = compare(done, users, arm, users.exposed_at >= second)
+            if experiment_id == "tone_of_voice":
+                results[experiment_id, f"{arm}, escalation"] = compare(escalated, users, arm)
+    return results
+
+
+def sample_ratio(seeds: dict[str, pd.DataFrame], experiment_id: str) -> tuple[pd.Series, float]:
+    """Users by arm and the p-value of the chi-square test, summed over the phases of a ramp."""
+    users = analysed_users(seeds, experiment_id)
+    shares = seeds["experiment_variations"].query("experiment_id == @experiment_id")
+    phases = seeds["experiment_phases"].query("experiment_id == @experiment_id")
+    if phases.empty:
+        phases = shares.assign(phase_started_at=pd.Timestamp.min)
+    statistic = freedom = 0
+    starts = sorted(phases.phase_started_at.unique())
+    for start, end in zip(starts, [*starts[1:], pd.Timestamp.max], strict=True):
+        weight = phases[phases.phase_started_at == start].set_index("variation_id").expected_weight
+        inside = users[(users.exposed_at >= start) & (users.exposed_at < end)]
+        counts = inside.variation_id.value_counts().reindex(weight.index)
+        statistic += stats.chisquare(counts, weight * counts.sum()).statistic
+        freedom += len(weight) - 1
+    counts = users.variation_id.value_counts().reindex(shares.variation_id)
+    return counts, stats.chi2.sf(statistic, freedom)
+
+
+def analysis_table(seeds: dict[str, pd.DataFrame]) -> str:
+    lines = ["| experiment | compared | control | treatment | effect | p-value |", "|---|---|---|---|---|---|"]
+    for (experiment_id, compared), (control, treatment, effect, p) in plain_analysis(seeds).items():
+        lines.append(f"| `{experiment_id}` | {compared} | {control:.3f} | {treatment:.3f} | {effect:+.3f} | {p:.2g} |")
+    return "\n".join(lines)
+
+
+def users_table(seeds: dict[str, pd.DataFrame]) -> str:
+    lines = ["| experiment | users | p-value of the split |", "|---|---|---|"]
+    for experiment_id in world.TRUTH:
+        counts, p = sample_ratio(seeds, experiment_id)
+        users = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+        lines.append(f"| `{experiment_id}` | {users} | {p:.2g} |")
+    return "\n".join(lines)
+
+
+def current_document(generated: dict) -> str:
+    seeds = read_seeds()
+    document = world.write_docs(DOCUMENT.read_text(encoding="utf-8"), generated)
+    document = world.replace_table(document, "plain analysis", analysis_table(seeds))
+    return world.replace_table(document, "users", users_table(seeds))
+
+
+def test_seeds_are_what_the_generator_makes(regenerated: tuple[Path, dict]) -> None:
+    folder, _ = regenerated
+    for name in TABLES:
+        committed = (ROOT / "seeds" / f"{name}.csv").read_bytes()
+        assert committed == (folder / f"{name}.csv").read_bytes(), f"seeds/{name}.csv is not the generator's output"
+
+
+def test_document_says_what_was_planted(regenerated: tuple[Path, dict]) -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == current_document(regenerated[1])
+
+
+def test_seeds_stay_small() -> None:
+    size = sum(path.stat().st_size for path in (ROOT / "seeds").glob("*"))
+    assert size < 2_000_000
+
+
+def test_every_seed_column_has_a_type_and_a_description() -> None:
+    properties = yaml.safe_load((ROOT / "seeds" / "_seeds.yml").read_text())
+    seeds = {seed["name"]: seed for seed in properties["seeds"]}
+    assert sorted(seeds) == sorted(TABLES)
+    for name, seed in seeds.items():
+        header = (ROOT / "seeds" / f"{name}.csv").open().readline().strip().split(",")
+        assert list(seed["config"]["column_types"]) == header
+        assert [column["name"] for column in seed["columns"] if column["description"]] == header
+
+
+def test_planted_dirt_is_in_the_seeds() -> None:
+    seeds = read_seeds()
+    exposures, outcomes = seeds["exposures"], seeds["outcomes"]
+    known = set(zip(*(seeds["experiment_variations"][key] for key in ("experiment_id", "variation_id")), strict=True))
+    pairs = pd.Series(list(zip(exposures.experiment_id, exposures.variation_id, strict=True)), exposures.index)
+    served = exposures[(exposures.exposure_kind != "shadow") & exposures.unit_id.notna() & pairs.isin(known)]
+    arms = served.groupby(["experiment_id", "unit_id"]).variation_id.nunique()
+    raw_values = pd.read_csv(ROOT / "seeds" / "outcomes.csv", dtype=str, keep_default_na=False).value
+    found = {
+        "exposures_repeated": exposures.duplicated().sum(),
+        "exposures_second_arm": (arms > 1).sum(),
+        "exposures_null_unit": exposures.unit_id.isna().sum(),
+        "exposures_unknown_variation": (~pairs.isin(known)).sum(),
+        "exposures_shadow": (exposures.exposure_kind == "shadow").sum(),
+        "outcomes_repeated": outcomes.outcome_id.duplicated().sum(),
+        "outcomes_null_unit": outcomes.drop_duplicates("outcome_id").unit_id.isna().sum(),
+        "outcomes_null_time": outcomes.drop_duplicates("outcome_id").occurred_at.isna().sum(),
+        "outcomes_null_event": outcomes.drop_duplicates("outcome_id").event_name.isna().sum(),
+        "outcomes_nan_value": (raw_values == "NaN").sum(),
+    }
+    assert found == {key: count for key, (count, _, _) in world.DIRT.items()}
+    assert list(arms[arms > 1].index.get_level_values(0).unique()) == [world.UNSTABLE_BUCKETS_IN]
+    assert seeds["experiments"].ended_at.isna().sum() == 1
+    first = served.groupby("unit_id").exposed_at.min()
+    assert (outcomes.occurred_at < outcomes.unit_id.map(first)).mean() > 0.3
+
+
+def test_truth_shows_in_a_plain_analysis() -> None:
+    """With margin: the family of a Holm adjustment has fewer than 20 members here."""
+    seeds = read_seeds()
+    results = plain_analysis(seeds)
+
+    def effect_and_p(experiment_id: str, compared: str) -> tuple[float, float]:
+        return results[experiment_id, compared][2:]
+
+    for experiment_id, compared, sign, limit in [
+        ("answer_model_v2", "treatment", 1, 1e-3),
+        ("concise_answers", "treatment", 1, 1e-2),
+        ("concise_answers", "treatment, ja", -1, 1e-2),
+        ("tone_of_voice", "brief", -1, 1e-3),
+        ("tone_of_voice", "brief, escalation", 1, 1e-3),
+        ("retrieval_rerank", "treatment, by phase", 1, 1e-3),
+    ]:
+        effect, p = effect_and_p(experiment_id, compared)
+        assert effect * sign > 0 and 20 * p < limit, (experiment_id, compared, effect, p)
+    for experiment_id, compared in [
+        ("sidebar_redesign", "treatment"),
+        ("tone_of_voice", "detailed"),
+        ("workspace_memory", "treatment, by organisation"),
+    ]:
+        assert effect_and_p(experiment_id, compared)[1] > 0.2, (experiment_id, compared)
+    assert effect_and_p("voice_input", "treatment")[1] < 0.05, "the broken experiment should look like a win"
+    pooled, by_phase = (results["retrieval_rerank", key][2] for key in ("treatment", "treatment, by phase"))
+    assert pooled < 0.6 * by_phase
+    for experiment_id, truth in world.TRUTH.items():
+        p = sample_ratio(seeds, experiment_id)[1]
+        assert p < 1e-6 if truth["srm"] == "fail" else p > 0.05, (experiment_id, p)
+
+
+def test_parquet_holds_the_same_rows(tmp_path: Path, regenerated: tuple[Path, dict]) -> None:
+    world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, tmp_path, "parquet", progress=False)
+    for name, types in seed_types().items():
+        columns = ", ".join(f"'{column}': '{kind}'" for column, kind in types.items())
+        from_csv = f"read_csv('{regenerated[0]}/{name}.csv', columns = {{{columns}}})"
+        from_parquet = f"'{tmp_path}/{name}.parquet'"
+        for one, other in ((from_csv, from_parquet), (from_parquet, from_csv)):
+            missing = duckdb.sql(f"select count(*) from (from {one} except all from {other})").fetchone()[0]
+            assert missing == 0, name
+
+
+def test_a_world_of_several_batches_holds_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "BATCH_USERS", 600)
+    made = world.generate(1500, 5, tmp_path, "parquet", progress=False)
+    exposures, outcomes = f"'{tmp_path}/exposures.parquet'", f"'{tmp_path}/outcomes.parquet'"
+
+    def count(query: str) -> int:
+        return duckdb.sql(query).fetchone()[0]
+
+    assert count(f"select count(*) from {exposures}") == made["rows"]["exposures"]
+    repeated = count(f"select count(*) - count(distinct outcome_id) from {outcomes}")
+    assert repeated == made["planted"]["outcomes_repeated"] > 0
+    users = f"select session_id, count(distinct unit_id) as users from {outcomes} group by session_id"
+    assert count(f"select max(users) from ({users})") == 1
+    clusters = f"select unit_id, count(distinct cluster_id) as clusters from {exposures} group by unit_id"
+    assert count(f"select max(clusters) from ({clusters} having unit_id is not null)") == 1
+    arms = f"select cluster_id, count(distinct variation_id) as arms from {exposures} where cluster_id is not null"
+    assert count(f"select max(arms) from ({arms} group by cluster_id)") == 1
+
+
+@pytest.fixture(scope="module")
+def built(engine: str, warehouse_factory):
+    """The example world with its marts. The seeds are copied: on Postgres `dbt seed` takes half a minute for them."""
+    warehouse = warehouse_factory(engine)
+    types = seed_types()
+    for name, frame in read_seeds().items():
+        warehouse.load(name, frame, types=types[name])
+    raw_values = pd.read_csv(ROOT / "seeds" / "outcomes.csv", dtype=str, keep_default_na=False)
+    broken = ", ".join(f"'{key}'" for key in raw_values.outcome_id[raw_values.value == "NaN"])
+    warehouse.execute(f"update raw.outcomes set value = cast('NaN' as double precision) where outcome_id in ({broken})")
+    warehouse.dbt("run")
+    yield warehouse
+    warehouse.close()
+
+
+def test_marts_find_the_truth(built) -> None:
+    results = built.mart("experiment_results")
+    results = results[results.metric_name == "task_completion"].set_index(
+        ["experiment_id", "variation_id", "dimension_name", "dimension_value"]
+    )
+    for experiment_id, truth in world.TRUTH.items():
+        for key, verdict in truth["verdicts"].items():
+            row = results.loc[(experiment_id, *key)]
+            assert row.verdict == verdict, (experiment_id, key, row.verdict, row.p_value_adjusted)
+    for experiment_id, limit in (("answer_model_v2", 1e-3), ("concise_answers", 1e-2)):
+        assert results.loc[(experiment_id, "treatment", "all", "all")].p_value_adjusted < limit
+    assert results.loc[("concise_answers", "treatment", "language", "ja")].p_value_adjusted < 1e-2
+    assert results.loc[("sidebar_redesign", "treatment", "all", "all")].p_value_adjusted > 0.2
+    assert results.loc[("workspace_memory", "treatment", "all", "all")].adjustment == "clustered"
+    assert results.loc[("retrieval_rerank", "treatment", "all", "all")].adjustment == "stratified"
+
+
+def test_marts_agree_with_the_plain_analysis(built) -> None:
+    results = built.mart("experiment_results")
+    results = results[results.metric_name == "task_completion"].set_index(
+        ["experiment_id", "variation_id", "dimension_name", "dimension_value"]
+    )
+    expected = plain_analysis(read_seeds())
+    for experiment_id, compared, key in [
+        ("answer_model_v2", "treatment", ("treatment", "all", "all")),
+        ("sidebar_redesign", "treatment", ("treatment", "all", "all")),
+        ("concise_answers", "treatment", ("treatment", "all", "all")),
+        ("concise_answers", "treatment, ja", ("treatment", "language", "ja")),
+        ("tone_of_voice", "brief", ("brief", "all", "all")),
+        ("retrieval_rerank", "treatment, by phase", ("treatment", "all", "all")),
+        ("workspace_memory", "treatment, by organisation", ("treatment", "all", "all")),
+    ]:
+        row = results.loc[(experiment_id, *key)]
+        found = (row.value_control, row.value_treatment, row.effect_absolute)
+        np.testing.assert_allclose(found, expected[experiment_id, compared][:3], rtol=1e-9, err_msg=experiment_id)
+
+
+def test_only_the_broken_experiment_fails_its_sample_ratio(built) -> None:
+    health = built.mart("experiment_health")
+    overall = health[health.check_name.str.startswith("srm") & (health["scope"] == "all")]
+    failed = overall[overall.status == "fail"]
+    assert set(overall.experiment_id) == set(world.TRUTH)
+    assert set(failed.experiment_id) == {name for name, truth in world.TRUTH.items() if truth["srm"] == "fail"}
+    assert failed.p_value.min() < 1e-6
+
+
+def test_input_quality_counts_the_planted_dirt(built) -> None:
+    quality = built.mart("input_quality").set_index(["input_name", "rule"])
+    expected: dict[tuple[str, str, str], int] = {}
+    for key, counted in QUALITY_RULES.items():
+        expected[counted] = expected.get(counted, 0) + world.DIRT[key][0]
+    # The other two kinds lie among rows of the same people: exact repeats are repeats like any other.
+    exposures = read_seeds()["exposures"]
+    usable = exposures[(exposures.exposure_kind != "shadow") & exposures.unit_id.notna()]
+    usable = usable[usable.variation_id != "treatment_v1"]
+    units = usable.groupby(["experiment_id", "unit_id"]).variation_id
+    expected["exposures", "repeat_exposure", "rows_repaired"] = len(usable) - units.ngroups
+    expected["exposures", "several_variations", "rows_dropped"] = int((units.transform("nunique") > 1).sum())
+    found = {(table, rule, column): quality.loc[(table, rule), column] for table, rule, column in expected}
+    assert found == expected
+
+
+def main() -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        generated = world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, Path(folder), progress=False)
+    DOCUMENT.write_text(current_document(generated), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
