@@ -100,8 +100,11 @@ def print_health(console: Console, checks: pd.DataFrame) -> None:
     for row in alarms.head(MAX_CHECKS).itertuples():
         line = Text(f"{row.status} ", style=STATUS_STYLE[row.status])
         line.append(f"{row.check_name} [{row.scope}]", style="bold")
-        p = "" if pd.isna(row.p_value) else f"  p {p_value(row.p_value)}"
-        line.append(f"{p}  {row.detail if isinstance(row.detail, str) else ''}", style="")
+        if pd.notna(row.p_value):
+            line.append(f"  p {p_value(row.p_value)}")
+        elif pd.notna(row.statistic) and pd.notna(row.threshold):
+            line.append(f"  {number(row.statistic)} (threshold {number(row.threshold)})")
+        line.append(f"  {row.detail}" if isinstance(row.detail, str) else "")
         console.print(line)
     if len(alarms) > MAX_CHECKS:
         console.print(f"and {len(alarms) - MAX_CHECKS} more warnings or failures", style="dim")

@@ -124,7 +124,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (metric(aggregate="max"), "metrics[0] (m).value is missing; aggregate max needs it"),
     (
         metric("participation", value="value"),
-        f"metrics[0] (m).value is 'value'; remove it, the keys of a proportion metric are {EVERY}, where",
+        f"metrics[0] (m).value is 'value'; remove it, the keys of a participation metric are {EVERY}, where, cap",
     ),
     (
         metric("ratio"),

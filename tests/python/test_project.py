@@ -231,6 +231,17 @@ def test_models_do_not_read_the_clock_or_draw_lots() -> None:
     assert not found, "\n".join(found)
 
 
+def test_lines_are_at_most_120_characters() -> None:
+    sources = [path for folder in ("models", "macros", "tests", "analyses") for path in files(folder, ".sql")]
+    long = [
+        f"{relative(path)}:{number}: {len(line)}"
+        for path in sources
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert not long, "\n".join(long)
+
+
 def test_no_file_names_a_machine_or_an_index() -> None:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)

@@ -12,7 +12,7 @@ metrics as (
     select * from {{ ref('evalhouse', 'dim_metrics') }}
 ),
 
-ratios as (
+ratios as {{ evalhouse.materialized() }} (
     select
         moments.*,
         metrics.metric_type,
@@ -25,7 +25,7 @@ ratios as (
     where metrics.metric_type <> 'quantile'
 ),
 
-unit_variances as (
+unit_variances as {{ evalhouse.materialized() }} (
     select
         *,
         case
@@ -51,7 +51,7 @@ unit_variances as (
 ),
 
 -- What rounding leaves of the variance of a constant is no variance.
-cleaned as (
+cleaned as {{ evalhouse.materialized() }} (
     select
         unit_variances.*,
         {{ evalhouse.without_rounding_noise('unit_variance', 'metric_value') }} as clean_variance,

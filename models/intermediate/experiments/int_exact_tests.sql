@@ -61,7 +61,7 @@ rare as (
     from counts
 ),
 
-small as (
+small as {{ evalhouse.materialized() }} (
     select
         *,
         least(rare_control, rare_treatment) as observed,
@@ -72,7 +72,7 @@ small as (
     where least(rare_control, rare_treatment) < 30
 ),
 
-tables as (
+tables as {{ evalhouse.materialized() }} (
     select
         {{ evalhouse.qualified('small', key) }},
         small.observed,
@@ -95,7 +95,7 @@ observed_tables as (
     where events = observed
 ),
 
-tails as (
+tails as {{ evalhouse.materialized() }} (
     select
         {{ evalhouse.qualified('tables', key) }},
         min(observed_tables.ln_observed) as ln_observed,
@@ -109,7 +109,7 @@ tails as (
     group by {{ evalhouse.qualified('tables', key) }}
 ),
 
-tested as (
+tested as {{ evalhouse.materialized() }} (
     select
         small.*,
         {{ evalhouse.exp_safe('(ln_observed + ln(2 * least(lower_tail, upper_tail)))') }} as twice_smaller_tail,
@@ -123,7 +123,7 @@ tested as (
         on {{ evalhouse.joined('small', 'tails', key) }}
 ),
 
-bounds as (
+bounds as {{ evalhouse.materialized() }} (
     select
         *,
         case when twice_smaller_tail > 1 then 1 else twice_smaller_tail end as p_value,
@@ -135,7 +135,7 @@ bounds as (
     from tested
 ),
 
-intervals as (
+intervals as {{ evalhouse.materialized() }} (
     select
         *,
         value_treatment - value_control - sqrt(

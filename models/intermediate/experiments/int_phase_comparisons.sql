@@ -52,7 +52,7 @@ pairs as (
     where treatment.variation_id <> experiments.control_variation_id
 ),
 
-slopes as (
+slopes as {{ evalhouse.materialized() }} (
     select
         *,
         units_control + units_treatment as units_both,
@@ -79,7 +79,7 @@ slopes as (
     from pairs
 ),
 
-adjusted as (
+adjusted as {{ evalhouse.materialized() }} (
     select
         *,
         case when abs(slope) > 1e-8 then slope else 0 end as theta,

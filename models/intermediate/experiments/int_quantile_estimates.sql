@@ -13,7 +13,7 @@ grouped_values as (
     select * from {{ ref('evalhouse', 'int_quantile_groups') }}
 ),
 
-shares as (
+shares as {{ evalhouse.materialized() }} (
     select
         {{ slice_key }},
         min(quantile) as quantile,
@@ -32,7 +32,7 @@ shares as (
     group by {{ slice_key }}
 ),
 
-share_errors as (
+share_errors as {{ evalhouse.materialized() }} (
     select
         *,
         case
@@ -46,7 +46,7 @@ share_errors as (
     from shares
 ),
 
-bounded as (
+bounded as {{ evalhouse.materialized() }} (
     select
         *,
         quantile - critical_value * share_error as lower_fraction,

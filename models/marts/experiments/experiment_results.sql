@@ -73,7 +73,7 @@ wanted as (
     left join watermarks on metrics.fact_name = watermarks.source_name
 ),
 
-compared as (
+compared as {{ evalhouse.materialized() }} (
     select
         wanted.*,
         coalesce(control.units, 0) as units_control,
@@ -129,7 +129,7 @@ compared as (
         on {{ evalhouse.joined('wanted', 'exact_tests', key) }}
 ),
 
-classified as (
+classified as {{ evalhouse.materialized() }} (
     select
         *,
         case
@@ -145,21 +145,21 @@ classified as (
 ),
 
 -- The t quantile in three steps: a guess and two refinements (see student_t_quantile_refine).
-guessed as (
+guessed as {{ evalhouse.materialized() }} (
     select
         *,
         {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
     from classified
 ),
 
-refined_once as (
+refined_once as {{ evalhouse.materialized() }} (
     select
         *,
         {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
     from guessed
 ),
 
-refined_twice as (
+refined_twice as {{ evalhouse.materialized() }} (
     select
         *,
         {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
@@ -168,7 +168,7 @@ refined_twice as (
 
 -- The pieces of Fieller's interval, written for the effect over the control value so that nothing cancels when the two
 -- are close: roots of (difference - r * control)^2 = t^2 * variance of that.
-relative_pieces as (
+relative_pieces as {{ evalhouse.materialized() }} (
     select
         *,
         covariance_arms - variance_control as covariance_difference_control,
@@ -177,7 +177,7 @@ relative_pieces as (
     from refined_twice
 ),
 
-intervals as (
+intervals as {{ evalhouse.materialized() }} (
     select
         *,
         effect - critical_value * standard_error as t_ci_lower,
@@ -211,7 +211,7 @@ intervals as (
     from relative_pieces
 ),
 
-sequenced as (
+sequenced as {{ evalhouse.materialized() }} (
     select
         *,
         standard_error * sqrt(2 * (sequential_scale + 1) * ln(sqrt(sequential_scale + 1) / alpha) / sequential_scale)
@@ -223,7 +223,7 @@ sequenced as (
     from intervals
 ),
 
-computed as (
+computed as {{ evalhouse.materialized() }} (
     select
         *,
         case when is_exact then exact_p_value else t_p_value end as p_value,
