@@ -2,7 +2,7 @@
 
     python scripts/calibrate.py                      everything; resumes where an earlier run stopped
     python scripts/calibrate.py --experiments 200    a small sample of every cell
-    python scripts/calibrate.py --report docs/calibration.md   only write the table from the results so far
+    python scripts/calibrate.py --table              only print what the results so far say
 
 Every metric is analysed twice in the same experiments: without an effect (type-I error) and with the treatment's values
 multiplied (coverage). Results are added to a JSON file after every run of dbt, one record per run with plain counts, so
@@ -217,9 +217,7 @@ def _simulate_units(connection: Any, generator: np.random.Generator, n: int, exp
     now["uniform"] = generator.random(total)
     shared = normal()
     before["covaried"] = np.exp(_MEAN_SIGMA * shared)
-    now["covaried"] = np.exp(
-        _MEAN_SIGMA * (_MEAN_LOG_RHO * shared + math.sqrt(1 - _MEAN_LOG_RHO**2) * normal())
-    )
+    now["covaried"] = np.exp(_MEAN_SIGMA * (_MEAN_LOG_RHO * shared + math.sqrt(1 - _MEAN_LOG_RHO**2) * normal()))
     normals = [normal() for _ in range(4)]
     for columns, name, weights in (
         (now, "denominator", _RATIO_DENOMINATOR),
@@ -392,9 +390,7 @@ def _count_cell(null: pd.DataFrame, lift: pd.DataFrame, metric: Metric) -> dict[
     return {key: float(value) if isinstance(value, float) else int(value) for key, value in counts.items()}
 
 
-def run_dbt(
-    database: Path, target: Path, settings: dict[str, Any], words: Iterable[str], project: Path = ROOT
-) -> None:
+def run_dbt(database: Path, target: Path, settings: dict[str, Any], words: Iterable[str], project: Path = ROOT) -> None:
     """One dbt command in a process of its own, so that its memory is returned."""
     environment = os.environ | {
         "EVALHOUSE_DUCKDB_PATH": str(database),
@@ -438,7 +434,12 @@ def save_results(path: Path, runs: list[dict[str, Any]]) -> None:
 
 
 def calibrate(
-    results: Path, directory: Path, experiments: int | None, families: list[str], sizes: list[int] | None
+    results: Path,
+    directory: Path,
+    experiments: int | None,
+    families: list[str],
+    sizes: list[int] | None,
+    project: Path = ROOT,
 ) -> list[dict[str, Any]]:
     runs = load_results(results)
     keys = ("family", "n", "run", "experiments")
@@ -457,9 +458,8 @@ def calibrate(
         with duckdb.connect(str(database)) as connection:
             simulate(connection, item["family"], item["n"], item["experiments"], item["run"])
         drawn = time.time()
-        run_dbt(
-            database, work / "target", variables(item["family"]), ["run", "--select", "+experiment_results"]
-        )
+        words = ["run", "--select", "+experiment_results"]
+        run_dbt(database, work / "target", variables(item["family"]), words, project)
         with duckdb.connect(str(database), read_only=True) as connection:
             frame = connection.sql("from main_evalhouse.experiment_results").df()
         database.unlink()
@@ -527,13 +527,17 @@ def judge(n: int, metric: Metric, counts: Counter) -> tuple[dict[str, float], li
                 missed.append(f"{name} {rates[name]:.1%} above 97%")
         if rates["sequential_type1"] > ALPHA:
             missed.append(f"sequential_type1 {rates['sequential_type1']:.1%} above 5%")
+        if rates["refused"] > 0.01:
+            missed.append(f"{rates['refused']:.1%} of the experiments have no result")
         if counts["interval_disagrees"]:
             missed.append(f"p-value and interval disagree in {counts['interval_disagrees']} experiments")
         if counts["lift_ok"] > 1:
             bias = counts["bias"] / counts["lift_ok"]
             spread = counts["squared_bias"] / counts["lift_ok"] - bias**2
             rates["bias_in_errors"] = bias / math.sqrt(spread / counts["lift_ok"]) if spread > 0 else 0.0
-            rates["error_ratio"] = math.sqrt(counts["squared_error_claimed"] / counts["lift_ok"] / spread) if spread else 0
+            rates["error_ratio"] = (
+                math.sqrt(counts["squared_error_claimed"] / counts["lift_ok"] / spread) if spread else 0
+            )
         if metric.rho:
             rates["variance_reduction"] = counts["variance_reduction"] / max(counts["ok"], 1)
             if abs(rates["bias_in_errors"]) > 3:
@@ -566,7 +570,12 @@ def table(runs: Iterable[dict[str, Any]]) -> tuple[str, list[str]]:
     order = list(FAMILIES)
     cells = sorted(
         judged(runs),
-        key=lambda row: (order.index(row[0]), list(FAMILIES[row[0]].metrics).index(row[2].split(":")[0]), row[2], row[1]),
+        key=lambda row: (
+            order.index(row[0]),
+            list(FAMILIES[row[0]].metrics).index(row[2].split(":")[0]),
+            row[2],
+            row[1],
+        ),
     )
     for _, n, cell, metric, counts, rates, missed in cells:
         reduction = f"{rates['variance_reduction']:.3f} ({metric.rho**2:.3f})" if "variance_reduction" in rates else ""
@@ -598,13 +607,19 @@ def main() -> int:
     parser.add_argument("--experiments", type=int, help="at most so many a cell")
     parser.add_argument("--family", action="append", choices=list(FAMILIES))
     parser.add_argument("--n", action="append", type=int, help="only this size of an arm")
+    parser.add_argument("--project", type=Path, default=ROOT, help="another copy of the package")
     parser.add_argument("--table", action="store_true", help="only print what the results so far say")
     arguments = parser.parse_args()
     if arguments.table:
         runs = load_results(arguments.results)
     else:
         runs = calibrate(
-            arguments.results, arguments.work_dir, arguments.experiments, arguments.family or list(FAMILIES), arguments.n
+            arguments.results,
+            arguments.work_dir,
+            arguments.experiments,
+            arguments.family or list(FAMILIES),
+            arguments.n,
+            arguments.project.resolve(),
         )
     text, failures = table(runs)
     print(text)

@@ -11,6 +11,9 @@
         {%- do moments.append({'name': 'mean_' ~ part, 'sql': 'avg(' ~ column ~ part ~ ')'}) -%}
         {%- do moments.append({'name': 'var_' ~ part, 'sql': 'var_samp(' ~ column ~ part ~ ')'}) -%}
     {%- endfor -%}
+    {%- if metric.type in ['mean', 'participation'] -%}
+        {%- do moments.append({'name': 'centre', 'sql': 'max(' ~ column ~ 'centre)'}) -%}
+    {%- endif -%}
     {%- set pairs = [] -%}
     {%- if 'd' in parts -%}{%- do pairs.append('yd') -%}{%- endif -%}
     {%- if 'w' in parts -%}{%- do pairs.append('xw') -%}{%- endif -%}

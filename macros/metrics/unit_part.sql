@@ -1,4 +1,4 @@
-{#- One part of a metric at unit grain after capping and filling. A percentile cap winsorises the upper tail and, where
+{#- One part of a metric at unit grain after capping, filling and centring. A percentile cap winsorises the upper tail and, where
     the metric takes negative values, the lower tail at the mirrored percentile; an absolute cap is symmetric. -#}
 {% macro unit_part(metric, part) -%}
     {%- set column = 'unit_metrics.' ~ metric.name ~ '__' ~ part -%}
@@ -7,8 +7,9 @@
         {%- set column = 'case when unit_metrics.' ~ metric.name ~ '__y is not null then coalesce('
             ~ column ~ ', ' ~ bound ~ '_mean, 0) end' -%}
     {%- endif -%}
+    {%- set centre = ' - ' ~ bound ~ '_centre' if metric.type in ['mean', 'participation'] else '' -%}
     {%- if not metric.cap -%}
-        {{ column }}
+        {{ column }}{{ centre }}
     {%- else -%}
         {%- if metric.cap.kind == 'absolute' -%}
             {%- set upper = metric.cap.value -%}
@@ -21,6 +22,6 @@
             when {{ column }} > {{ upper }} then {{ upper }}
             when {{ column }} < {{ lower }} then {{ lower }}
             else {{ column }}
-        end
+        end{{ centre }}
     {%- endif -%}
 {%- endmacro %}

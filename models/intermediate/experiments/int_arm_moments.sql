@@ -1,7 +1,7 @@
 {#- The wide moments as one row per metric. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set names = [
-    'mean_y', 'mean_d', 'mean_x', 'mean_w', 'var_y', 'var_d', 'var_x', 'var_w',
+    'centre', 'mean_y', 'mean_d', 'mean_x', 'mean_w', 'var_y', 'var_d', 'var_x', 'var_w',
     'cov_yd', 'cov_xw', 'cov_yx', 'cov_yw', 'cov_dx', 'cov_dw'
 ] -%}
 

@@ -29,12 +29,13 @@ influences as (
         arms.phase_number,
         arms.variation_id,
         cluster_sums.cluster_id,
-        cluster_sums.units / arms.weight_of_centre * arms.value_per_centre
-        * (cluster_sums.mean_y - arms.centre_y * coalesce(cluster_sums.mean_d, 1)) / coalesce(arms.mean_d, 1)
+        cluster_sums.units / arms.total_weight * arms.value_per_influence
+        * (cluster_sums.mean_y - arms.influence_base * coalesce(cluster_sums.mean_d, 1)) / coalesce(arms.mean_d, 1)
             as influence,
         coalesce(
-            cluster_sums.units / arms.weight_of_centre
-            * (cluster_sums.mean_x - arms.covariate_value * coalesce(cluster_sums.mean_w, 1)) / coalesce(arms.mean_w, 1),
+            cluster_sums.units / arms.total_weight
+            * (cluster_sums.mean_x - arms.covariate_value * coalesce(cluster_sums.mean_w, 1))
+            / nullif(coalesce(arms.mean_w, 1), 0),
             0
         ) as covariate_influence
     from cluster_sums
@@ -45,7 +46,7 @@ influences as (
         and cluster_sums.dimension_value = arms.dimension_value
         and cluster_sums.phase_number = arms.phase_number
         and cluster_sums.variation_id = arms.variation_id
-    where coalesce(arms.mean_d, 1) <> 0 and coalesce(arms.mean_w, 1) <> 0
+    where coalesce(arms.mean_d, 1) <> 0
 ),
 
 contributions as (

@@ -26,6 +26,7 @@ combined as (
         sum(units_treatment) as units_treatment,
         max(abs(theta)) > 0 as is_cuped,
         min(refused_because) as refused_because,
+        min(centre) as centre,
         sum(phase_weight * adjusted_value_control) as value_control,
         sum(phase_weight * adjusted_value_treatment) as value_treatment,
         sum(phase_weight * phase_weight * adjusted_variance_control) as variance_control,
@@ -60,8 +61,10 @@ select
     combined.units_treatment,
     coalesce(cluster_variances.clusters, combined.units_control + combined.units_treatment) as independent_units,
     combined.refused_because,
-    combined.value_control,
-    combined.value_treatment,
+    combined.centre + combined.value_control as value_control,
+    combined.centre + combined.value_treatment as value_treatment,
+    -- From the values before the centre is added back: large means would take the digits of a small difference.
+    combined.value_treatment - combined.value_control as effect,
     case when experiments.is_clustered then cluster_variances.variance_control else combined.variance_control end
         as variance_control,
     case when experiments.is_clustered then cluster_variances.variance_treatment else combined.variance_treatment end
@@ -69,6 +72,12 @@ select
     case when experiments.is_clustered then cluster_variances.covariance_arms else combined.covariance_arms end
         as covariance_arms,
     case
+        when
+            experiments.is_clustered
+            and cluster_variances.variance_control + cluster_variances.variance_treatment
+            - 2 * cluster_variances.covariance_arms
+            <= 1e-24 * (combined.centre * combined.centre + combined.value_control * combined.value_control)
+            then 0
         when experiments.is_clustered then cluster_variances.variance_control + cluster_variances.variance_treatment
             - 2 * cluster_variances.covariance_arms
         when combined.has_variances = 1 then combined.difference_variance

@@ -1,5 +1,6 @@
-{#- Per experiment: the percentile caps, over analysed units of all arms together, and the value that stands for a missing
-    covariate. One row per experiment, one column per cap or fill. -#}
+{#- Per experiment: the percentile caps, over analysed units of all arms together; the value that stands for a missing
+    covariate; and the centre that means are measured from, so that the small difference of two large means keeps its
+    digits. One row per experiment, one column per constant. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 
 with unit_metrics as (
@@ -8,6 +9,11 @@ with unit_metrics as (
 
 select
     experiment_id
+    {%- for metric in plan.metrics if metric.type in ['mean', 'participation'] %}
+    {%- for part in evalhouse.metric_parts(metric) %},
+    coalesce(avg({{ metric.name }}__{{ part }}), 0) as {{ metric.name }}__{{ part }}_centre
+    {%- endfor %}
+    {%- endfor %}
     {%- for metric in plan.metrics if metric.cap and metric.cap.kind == 'percentile' %}
     {%- for part in evalhouse.metric_parts(metric) %},
     {{ evalhouse.percentile_cont(metric.name ~ '__' ~ part, metric.cap.value) }} as {{ metric.name }}__{{ part }}_upper,

@@ -22,7 +22,7 @@ watermarks as (
     {%- do measures.append(evalhouse.event_measure(metric)) -%}
 {%- endfor %},
 
-{{ fact }}_events as (
+{{ fact }}_events as {{ evalhouse.materialized() }} (
     {{ evalhouse.fact_measures(fact, measures) | indent(4) }}
 )
 {%- endfor %}

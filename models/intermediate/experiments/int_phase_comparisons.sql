@@ -28,6 +28,7 @@ pairs as (
         metrics.metric_type,
         cast(control.units as {{ evalhouse.type_double() }}) as units_control,
         cast(treatment.units as {{ evalhouse.type_double() }}) as units_treatment,
+        control.centre,
         control.metric_value as metric_value_control,
         treatment.metric_value as metric_value_treatment,
         control.variance as variance_control,
@@ -59,6 +60,8 @@ slopes as {{ evalhouse.materialized() }} (
         covariate_value_control - covariate_value_treatment as covariate_gap,
         case
             when not is_cuped then null
+            -- Without spread within the arms, a slope would be made of rounding.
+            when covariate_variance_control + covariate_variance_treatment <= 0 then null
             -- Means: slope over the two arms together. Ratios: slope over the arms' own deviations.
             when metric_type = 'ratio'
                 then (units_control * covariance_control + units_treatment * covariance_treatment)
@@ -109,6 +112,7 @@ select
     share_treatment,
     theta,
     refused_because,
+    centre,
     metric_value_control - theta * share_treatment * gap as adjusted_value_control,
     metric_value_treatment + theta * share_control * gap as adjusted_value_treatment,
     variance_control + theta * theta * share_treatment * share_treatment * gap_variance
@@ -118,8 +122,8 @@ select
     theta * (share_control * cov_control + share_treatment * cov_treatment)
     - theta * theta * share_control * share_treatment * gap_variance as adjusted_covariance,
     -- Each arm's own part of the variance of the difference, for its degrees of freedom.
-    variance_control + theta * theta * cv_control - 2 * theta * cov_control as own_variance_control,
-    variance_treatment + theta * theta * cv_treatment - 2 * theta * cov_treatment as own_variance_treatment,
+    {{ evalhouse.remaining_variance('variance_control', 'theta', 'cv_control', 'cov_control') }} as own_variance_control,
+    {{ evalhouse.remaining_variance('variance_treatment', 'theta', 'cv_treatment', 'cov_treatment') }} as own_variance_treatment,
     variance_control + variance_treatment as unadjusted_variance,
     -covariate_gap as covariate_difference,
     covariate_variance_control,

@@ -26,7 +26,7 @@ with units as (
     {%- endfor -%}
 {%- endfor %},
 
-{{ fact }}_steps as (
+{{ fact }}_steps as {{ evalhouse.materialized() }} (
     {{ evalhouse.fact_measures(fact, measures) | indent(4) }}
 )
 {%- endfor %}

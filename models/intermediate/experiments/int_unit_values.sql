@@ -1,4 +1,4 @@
-{#- Unit metrics as the estimates use them: capped, missing covariates filled. -#}
+{#- Unit metrics as the estimates use them: capped, missing covariates filled, means measured from their centre. -#}
 {{ config(materialized='ephemeral') }}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
@@ -24,6 +24,9 @@ select
     {%- for part in evalhouse.metric_parts(metric) %},
     {{ evalhouse.unit_part(metric, part) }} as {{ metric.name }}__{{ part }}
     {%- endfor %}
+    {%- if metric.type in ['mean', 'participation'] %},
+    bounds.{{ metric.name }}__y_centre as {{ metric.name }}__centre
+    {%- endif %}
     {%- endfor %}
 from unit_metrics
 left join bounds on unit_metrics.experiment_id = bounds.experiment_id

@@ -91,7 +91,7 @@ compared as {{ evalhouse.materialized() }} (
         comparisons.variance_reduction,
         comparisons.units_control as pooled_units_control,
         comparisons.units_treatment as pooled_units_treatment,
-        comparisons.value_treatment - comparisons.value_control as effect,
+        comparisons.effect,
         sqrt(comparisons.difference_variance) as standard_error,
         exact_tests.p_value as exact_p_value,
         exact_tests.sequential_p_value as exact_sequential_p_value,
@@ -195,7 +195,7 @@ intervals as {{ evalhouse.materialized() }} (
             ), 0
         )) / nullif(curvature, 0) as relative_half_width
         {%- else -%}
-        value_control <> 0 as has_relative,
+        value_control * value_control > 1e-20 * variance_control as has_relative,
         effect / nullif(value_control, 0) as relative_centre,
         critical_value * sqrt(greatest(
             difference_variance + variance_control * effect * effect / nullif(value_control * value_control, 0)
