@@ -21,7 +21,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,6 @@ class Family:
     sizes: dict[int, int]
     units_per_run: int
     kinds: tuple[str, ...] = ("",)
-    rows_per_unit: float = 1
-    lifts: dict[str, str] = field(default_factory=dict)
 
 
 FAMILIES = {
@@ -131,12 +129,6 @@ FAMILIES = {
             ),
             "cuped_ratio": Metric(
                 "ratio, CUPED", _ratio("numerator", "denominator", cuped=True), _RATIO, rho=_RATIO_RHO
-            ),
-            "p95_units": Metric(
-                "p95 of units",
-                {"type": "quantile", "quantile": 0.95, "value": "mild"},
-                math.exp(_NORMAL_95),
-                smallest_n=500,
             ),
         },
         sizes={100: 10_000, 500: 4_000, 2_000: 2_000, 10_000: 2_000},
@@ -163,8 +155,19 @@ FAMILIES = {
             ),
         },
         sizes={500: 2_000, 2_000: 2_000},
-        units_per_run=500_000,
-        rows_per_unit=5,
+        units_per_run=1_000_000,
+    ),
+    "quantiles": Family(
+        metrics={
+            "p95_units": Metric(
+                "p95 of units",
+                {"type": "quantile", "quantile": 0.95, "value": "mild"},
+                math.exp(_NORMAL_95),
+                smallest_n=500,
+            ),
+        },
+        sizes={500: 2_000, 2_000: 2_000, 10_000: 2_000},
+        units_per_run=2_000_000,
     ),
 }
 
@@ -200,8 +203,27 @@ def simulate(connection: duckdb.DuckDBPyConnection, family: str, n: int, experim
     """Fills raw.exposures and raw.simulated with experiments of n units an arm."""
     generator = np.random.default_rng([SEED, zlib.crc32(family.encode()), n, run])
     connection.execute("create schema if not exists raw")
-    {"units": _simulate_units, "clustered": _simulate_clustered, "events": _simulate_events}[family](
-        connection, generator, n, experiments
+    draw = {
+        "units": _simulate_units,
+        "clustered": _simulate_clustered,
+        "events": _simulate_events,
+        "quantiles": _simulate_quantiles,
+    }
+    draw[family](connection, generator, n, experiments)
+
+
+def _expose(connection: Any, n: int, total: int) -> None:
+    """Units 0 to total - 1 by experiment, and within an experiment first the control."""
+    connection.execute(
+        f"""
+        create or replace table raw.exposures as
+        select
+            'x' || (unit_id // {2 * n}) as experiment_id,
+            case when unit_id % {2 * n} < {n} then 'control' else 'treatment' end as variation_id,
+            unit_id,
+            {EXPOSED_AT} as exposed_at
+        from (select unnest(range({total})) as unit_id)
+        """
     )
 
 
@@ -233,17 +255,7 @@ def _simulate_units(connection: Any, generator: np.random.Generator, n: int, exp
         | {f"before_{name}": values for name, values in before.items()}
     )
     connection.register("drawn", table)
-    connection.execute(
-        f"""
-        create or replace table raw.exposures as
-        select
-            'x' || (unit_id // {2 * n}) as experiment_id,
-            case when unit_id % {2 * n} < {n} then 'control' else 'treatment' end as variation_id,
-            unit_id,
-            {EXPOSED_AT} as exposed_at
-        from drawn
-        """
-    )
+    _expose(connection, n, total)
     after = ", ".join(f"now_{name} as {name}" for name in now)
     earlier = ", ".join(f"before_{name}" if name in before else "null" for name in now)
     connection.execute(
@@ -313,34 +325,37 @@ def _simulate_clustered(connection: Any, generator: np.random.Generator, n: int,
 def _simulate_events(connection: Any, generator: np.random.Generator, n: int, experiments: int) -> None:
     total = 2 * n * experiments
     unit = np.arange(total, dtype=np.int32)
-    events_of_unit = 1 + generator.poisson(4, total)
+    events_of_unit = 1 + generator.poisson(2, total)
     of_unit = np.repeat(_UNIT_LATENCY_SIGMA * generator.standard_normal(total), events_of_unit)
     latency = np.exp(of_unit + _EVENT_LATENCY_SIGMA * generator.standard_normal(of_unit.size))
-    drawn_units = pa.table({"unit_id": unit})
-    drawn_events = pa.table({"unit_id": np.repeat(unit, events_of_unit), "latency": latency})
-    connection.register("drawn_units", drawn_units)
-    connection.register("drawn_events", drawn_events)
-    connection.execute(
-        f"""
-        create or replace table raw.exposures as
-        select
-            'x' || (unit_id // {2 * n}) as experiment_id,
-            case when unit_id % {2 * n} < {n} then 'control' else 'treatment' end as variation_id,
-            unit_id,
-            {EXPOSED_AT} as exposed_at
-        from drawn_units
-        """
-    )
+    drawn = pa.table({"unit_id": np.repeat(unit, events_of_unit), "latency": latency})
+    _expose(connection, n, total)
+    connection.register("drawn", drawn)
     connection.execute(
         f"""
         create or replace table raw.simulated as
         select unit_id, {AFTER_AT} as occurred_at, latency,
             case when unit_id % {2 * n} < {n} then 1 else {LIFT} end as lift
-        from drawn_events
+        from drawn
         """
     )
-    connection.unregister("drawn_units")
-    connection.unregister("drawn_events")
+    connection.unregister("drawn")
+
+
+def _simulate_quantiles(connection: Any, generator: np.random.Generator, n: int, experiments: int) -> None:
+    total = 2 * n * experiments
+    drawn = pa.table({"unit_id": np.arange(total, dtype=np.int32), "mild": np.exp(generator.standard_normal(total))})
+    _expose(connection, n, total)
+    connection.register("drawn", drawn)
+    connection.execute(
+        f"""
+        create or replace table raw.simulated as
+        select unit_id, {AFTER_AT} as occurred_at, mild,
+            case when unit_id % {2 * n} < {n} then 1 else {LIFT} end as lift
+        from drawn
+        """
+    )
+    connection.unregister("drawn")
 
 
 def count(results: pd.DataFrame, family: str) -> dict[str, dict[str, float]]:
@@ -513,7 +528,8 @@ def judge(n: int, metric: Metric, counts: Counter) -> tuple[dict[str, float], li
             if rates[name] - 3 * _error(rates[name], experiments) > 0.055:
                 missed.append(f"{name} {rates[name]:.1%} above 5.5%")
         for name in ("below", "above", "relative_below", "relative_above"):
-            if rates[name] > 0.04:
+            # 4% is beyond three standard errors of 2.5% in 1,000 experiments; fewer of them vary more.
+            if rates[name] > max(0.04, 0.025 + 3 * _error(0.025, experiments)):
                 missed.append(f"{name} {rates[name]:.1%} above 4%")
         if n >= 10_000 and not metric.is_rare and rates["type1"] + 3 * _error(rates["type1"], experiments) < 0.04:
             missed.append(f"type1 {rates['type1']:.1%} below 4%")
@@ -534,13 +550,12 @@ def judge(n: int, metric: Metric, counts: Counter) -> tuple[dict[str, float], li
         if counts["lift_ok"] > 1:
             bias = counts["bias"] / counts["lift_ok"]
             spread = counts["squared_bias"] / counts["lift_ok"] - bias**2
-            rates["bias_in_errors"] = bias / math.sqrt(spread / counts["lift_ok"]) if spread > 0 else 0.0
-            rates["error_ratio"] = (
-                math.sqrt(counts["squared_error_claimed"] / counts["lift_ok"] / spread) if spread else 0
-            )
+            if spread > 0:
+                rates["bias_in_errors"] = bias / math.sqrt(spread / counts["lift_ok"])
+                rates["error_ratio"] = math.sqrt(counts["squared_error_claimed"] / counts["lift_ok"] / spread)
         if metric.rho:
             rates["variance_reduction"] = counts["variance_reduction"] / max(counts["ok"], 1)
-            if abs(rates["bias_in_errors"]) > 3:
+            if abs(rates.get("bias_in_errors", 0)) > 3:
                 missed.append(f"mean effect {rates['bias_in_errors']:+.1f} standard errors from the truth")
             if abs(rates["variance_reduction"] - metric.rho**2) > 0.05:
                 missed.append(f"variance reduction {rates['variance_reduction']:.3f}, rho squared {metric.rho**2:.3f}")
@@ -568,16 +583,12 @@ def table(runs: Iterable[dict[str, Any]]) -> tuple[str, list[str]]:
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     failures = []
     order = list(FAMILIES)
-    cells = sorted(
-        judged(runs),
-        key=lambda row: (
-            order.index(row[0]),
-            list(FAMILIES[row[0]].metrics).index(row[2].split(":")[0]),
-            row[2],
-            row[1],
-        ),
-    )
-    for _, n, cell, metric, counts, rates, missed in cells:
+
+    def position(row: tuple) -> tuple:
+        family, n, cell = row[:3]
+        return order.index(family), list(FAMILIES[family].metrics).index(cell.split(":")[0]), cell, n
+
+    for _, n, cell, metric, counts, rates, missed in sorted(judged(runs), key=position):
         reduction = f"{rates['variance_reduction']:.3f} ({metric.rho**2:.3f})" if "variance_reduction" in rates else ""
         values = [
             label_of(cell, metric),

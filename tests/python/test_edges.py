@@ -361,11 +361,6 @@ def ticks() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def edges(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> Edges:
-    return Edges(warehouse_factory(engine))
-
-
 class Edges:
     def __init__(self, warehouse: harness.Warehouse) -> None:
         self.warehouse = warehouse
@@ -382,3 +377,8 @@ class Edges:
             chosen = chosen[chosen["variation_id"] == variation]
         assert len(chosen) == 1, (experiment, metric)
         return {name: None if pd.isna(value) else value for name, value in chosen.iloc[0].items()}
+
+
+@pytest.fixture(scope="module")
+def edges(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> Edges:
+    return Edges(warehouse_factory(engine))
