@@ -1,7 +1,7 @@
 {#-
     Checks mappings against their table of fields and fills in the defaults. `items` is a list of [path, mapping].
-    Written for speed, as every model calls it: one call for many mappings, subscripts rather than dots, and no name that is
-    first used inside a loop (Jinja would look it up again in every round).
+    Written for speed, as every model calls it: one call for many mappings, subscripts rather than dots, and no name
+    that is first used inside a loop (Jinja would look it up again in every round).
     What is inside a nested list or mapping is checked by the caller.
 -#}
 {%- macro _settings_check(items, fields) -%}
@@ -39,7 +39,8 @@
                 {%- set good = value is string and value | trim != '' -%}
                 {%- set result = value | trim -%}
             {%- elif kind == 'sql_or_number' -%}
-                {%- set good = (value is string and value | trim != '') or (value is number and value is not boolean) -%}
+                {%- set is_number = value is number and value is not boolean -%}
+                {%- set good = is_number or (value is string and value | trim != '') -%}
                 {%- set result = value | string | trim -%}
             {%- elif kind == 'pattern' -%}
                 {%- set good = value is string and matches(field['pattern'], value) is not none -%}
@@ -118,15 +119,16 @@
 
 
 {#-
-    YAML reads an unquoted timestamp as a date or a datetime, so those are accepted too. Returns UTC text with a time of day,
-    or none if the value is not a timestamp.
+    YAML reads an unquoted timestamp as a date or a datetime, so those are accepted too. Returns UTC text with a time of
+    day, or none if the value is not a timestamp.
 -#}
 {%- macro _settings_timestamp(value) -%}
     {%- if value is not string and value.strftime is defined -%}
         {%- set moment = value.astimezone(modules.pytz.utc) if value.tzinfo else value -%}
         {%- do return(moment.strftime('%Y-%m-%d %H:%M:%S')) -%}
     {%- endif -%}
-    {%- set form = '([1-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])( ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])?' -%}
+    {%- set clock = '( ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])?' -%}
+    {%- set form = '([1-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])' ~ clock -%}
     {%- set match = modules.re.fullmatch(form, value) if value is string else none -%}
     {%- if match is none -%}
         {%- do return(none) -%}

@@ -1,13 +1,13 @@
 {#-
-    What is allowed, as data. `kind` says how a value is checked, `allowed` says so to the user, `default` is null if not given.
-    Bounds of numbers: above and below exclude the bound, least includes it.
+    What is allowed, as data. `kind` says how a value is checked, `allowed` says so to the user, `default` is null if
+    not given. Bounds of numbers: above and below exclude the bound, least includes it.
 -#}
 {%- macro _settings_fields() -%}
     {%- set inputs = ['exposures', 'experiments', 'experiment_variations', 'experiment_phases', 'outcomes'] -%}
     {%- set aggregates = ['sum', 'count', 'max', 'count_distinct'] -%}
     {%- set types = ['proportion', 'mean', 'ratio', 'quantile', 'retention', 'participation', 'funnel'] -%}
 
-    {%- set every = ['name', 'description', 'type', 'fact', 'role', 'direction', 'delay_hours', 'window_hours', 'missing'] -%}
+    {%- set every = ['name', 'description', 'type', 'fact', 'role', 'direction', 'delay_hours', 'window_hours'] -%}
 
     {%- set condition = {'kind': 'sql', 'allowed': 'a SQL condition, as text'} -%}
     {%- set expression = {'kind': 'sql_or_number', 'allowed': 'a SQL expression, as text, or a number'} -%}
@@ -27,7 +27,10 @@
     {%- set source_tables = {} -%}
     {%- for name in inputs -%}
         {%- do source_tables.update({
-            name: {'kind': 'pattern', 'pattern': identifier, 'default': name, 'allowed': 'the name of a table in raw_schema'}
+            name: {
+                'kind': 'pattern', 'pattern': identifier, 'default': name,
+                'allowed': 'the name of a table in raw_schema'
+            }
         }) -%}
     {%- endfor -%}
 
@@ -92,11 +95,11 @@
             'steps': {'kind': 'list', 'default': [], 'allowed': 'a list of at least 2 steps'},
         },
         'metric_keys': {
-            'proportion': every + ['where', 'value'],
-            'mean': every + ['where', 'value', 'aggregate', 'cap', 'cuped', 'cuped_days'],
-            'ratio': every + ['where', 'value', 'aggregate', 'denominator', 'cap', 'cuped', 'cuped_days'],
-            'quantile': every + ['where', 'value', 'aggregate', 'quantile', 'quantile_of'],
-            'retention': every + ['where', 'value'],
+            'proportion': every + ['where', 'value', 'missing'],
+            'mean': every + ['where', 'value', 'aggregate', 'missing', 'cap', 'cuped', 'cuped_days'],
+            'ratio': every + ['where', 'value', 'aggregate', 'denominator', 'missing', 'cap', 'cuped', 'cuped_days'],
+            'quantile': every + ['where', 'value', 'aggregate', 'missing', 'quantile', 'quantile_of'],
+            'retention': every + ['where', 'value', 'missing'],
             'participation': every + ['where', 'cap'],
             'funnel': every + ['steps'],
         },
@@ -112,7 +115,8 @@
         'step': {'where': dict(condition, required=true), 'window_hours': positive},
         'fact': {
             'name': {
-                'kind': 'pattern', 'pattern': '(?!(?:outcomes|turns|sessions|exposures)$)' ~ snake_case, 'required': true,
+                'kind': 'pattern', 'required': true,
+                'pattern': '(?!(?:outcomes|turns|sessions|exposures)$)' ~ snake_case,
                 'allowed': snake_case_text ~ ', not outcomes, turns, sessions or exposures',
             },
             'relation': {

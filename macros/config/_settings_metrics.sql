@@ -21,7 +21,7 @@
         {%- set given = all_given[loop.index0] -%}
         {%- set type = metric['type'] -%}
         {%- set keys = fields['metric_keys'][type] -%}
-        {%- for key in given if key not in keys and given[key] is not none -%}
+        {%- for key in given if key not in keys and given[key] != fields['metric'][key]['default'] -%}
             {%- do refuse(
                 path ~ '.' ~ key, given[key], 'remove it, the keys of a ' ~ type ~ ' metric are ' ~ keys | join(', ')
             ) -%}
@@ -35,6 +35,10 @@
             {%- do refuse(
                 path ~ '.delay_hours', given['delay_hours'] | default(none),
                 'a retention metric needs it, allowed: a number above 0'
+            ) -%}
+        {%- elif type in ['proportion', 'retention'] and metric['missing'] == 'exclude' and metric['value'] is none -%}
+            {%- do refuse(
+                path ~ '.missing', 'exclude', 'set value as well: without it, a unit without a matching row is a zero'
             ) -%}
         {%- elif type == 'quantile' and metric['quantile_of'] == 'events' and given['aggregate'] is string -%}
             {%- do refuse(path ~ '.aggregate', given['aggregate'], 'remove it, or set quantile_of to units') -%}

@@ -1,6 +1,6 @@
 {#-
-    The one accessor of the package's configuration. It is not called `config`: a package macro of that name would shadow
-    dbt's own `config()` in every model of the package.
+    The one accessor of the package's configuration. It is not called `config`: a package macro of that name would
+    shadow dbt's own `config()` in every model of the package.
 -#}
 {%- macro settings() -%}
     {%- set fields = evalhouse._settings_fields() -%}
@@ -9,7 +9,9 @@
     {%- set chosen = evalhouse._settings_check([['', dict(example, **given)]], fields.root)[0] -%}
 
     {%- set inputs = evalhouse._settings_inputs(chosen.inputs, fields) -%}
-    {%- set source_tables = evalhouse._settings_check([['source_tables', chosen.source_tables]], fields.source_tables)[0] -%}
+    {%- set source_tables = evalhouse._settings_check(
+        [['source_tables', chosen.source_tables]], fields.source_tables
+    )[0] -%}
     {%- set dimensions = evalhouse._settings_names('dimensions', chosen.dimensions, fields.dimension) -%}
     {%- set protected_dimensions = evalhouse._settings_names(
         'protected_dimensions', chosen.protected_dimensions, fields.dimension, dimensions
@@ -69,7 +71,7 @@
         ) -%}
     {%- endif -%}
 
-    {#- Command-line variables are shared by all packages, so in a user's project an unknown one is not ours to refuse. -#}
+    {#- Command-line variables are shared by all packages: in a user's project an unknown one is not ours to refuse. -#}
     {%- set checked = (scoped.keys() | list) + (command_line.keys() | list if project_name == 'evalhouse' else []) -%}
     {%- for key in checked if key not in root_fields -%}
         {%- do evalhouse._settings_refuse_key(key, root_fields) -%}
@@ -103,7 +105,8 @@
     {%- for path, guardrail in items -%}
         {%- if guardrail.metric not in metric_names -%}
             {%- do evalhouse._settings_refuse(
-                path ~ '.metric', guardrail.metric, 'allowed: ' ~ (metric_names | join(', ') or 'nothing, as metrics is empty')
+                path ~ '.metric', guardrail.metric,
+                'allowed: ' ~ (metric_names | join(', ') or 'nothing, as metrics is empty')
             ) -%}
         {%- endif -%}
         {%- set margins = [guardrail.margin_absolute, guardrail.margin_relative] | reject('none') | list -%}

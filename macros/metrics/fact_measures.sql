@@ -7,7 +7,11 @@
         fact_unit_id,
         fact_time
         {%- for measure in measures %},
-        {{ measure.name if measure.is_text else 'case when ' ~ measure.name ~ ' ' ~ limits ~ ' then ' ~ measure.name ~ ' end as ' ~ measure.name }}
+        {%- if measure.is_text %}
+        {{ measure.name }}
+        {%- else %}
+        case when {{ measure.name }} {{ limits }} then {{ measure.name }} end as {{ measure.name }}
+        {%- endif %}
         {%- endfor %}
     from (
         select

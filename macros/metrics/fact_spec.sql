@@ -13,7 +13,9 @@
     {%- set schema = parts[-2] if parts | length > 1 else target.schema -%}
     {%- set database = parts[0] if parts | length > 2 else target.database -%}
     {%- set spec = {
-        'name': name, 'relation': fact.relation, 'unit': 'cast(' ~ fact.unit_column ~ ' as ' ~ dbt.type_string() ~ ')',
+        'name': name, 'relation': fact.relation,
+        'unit': "nullif(trim(cast(" ~ fact.unit_column ~ ' as ' ~ dbt.type_string() ~ ")), '')",
+       
         'time': fact.time_column, 'loaded_at': fact.loaded_at_column
     } -%}
     {%- if execute -%}
@@ -28,10 +30,13 @@
         {%- for column in adapter.get_columns_in_relation(relation) -%}
             {%- do found.update({column.name | lower: {'name': column.name, 'data_type': column.data_type | lower}}) -%}
         {%- endfor -%}
-        {%- for key in ['unit_column', 'time_column', 'loaded_at_column'] if fact[key] and fact[key] | lower not in found -%}
-            {{ exceptions.raise_compiler_error(
-                "evalhouse: facts." ~ name ~ "." ~ key ~ " is '" ~ fact[key] ~ "'; allowed: " ~ found.keys() | join(", ")
-            ) }}
+        {%- for key in ['unit_column', 'time_column', 'loaded_at_column'] -%}
+            {%- if fact[key] and fact[key] | lower not in found -%}
+                {{ exceptions.raise_compiler_error(
+                    "evalhouse: facts." ~ name ~ "." ~ key ~ " is '" ~ fact[key] ~ "'; allowed: "
+                    ~ found.keys() | join(", ")
+                ) }}
+            {%- endif -%}
         {%- endfor -%}
         {%- do spec.update({'relation': relation}) -%}
         {%- for key, column in [('time', fact.time_column), ('loaded_at', fact.loaded_at_column)] if column -%}

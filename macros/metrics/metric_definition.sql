@@ -1,4 +1,4 @@
-{#- Everything that decides a metric's number, as one line of JSON: what the catalogue shows and what its hash covers. -#}
+{#- Everything that decides a metric's number, as one line of JSON: the catalogue shows it, its hash covers it. -#}
 {% macro metric_definition(metric) -%}
     {%- set definition = {} -%}
     {%- for key in [

@@ -5,8 +5,8 @@
     - facts: names of the facts that some metric reads;
     - measures: distinct values of one row of a fact, {name, fact, sql}; metrics with equal SQL share one;
     - totals: distinct aggregates of a measure per unit, {name, measure, fact, aggregate, period, delay, window, days};
-    - metrics: the configured metric plus {numerator, denominator_total, numerator_before, denominator_before} (names of totals
-      or none), {start_seconds, span_seconds} (maturity) and {covers} (facts whose watermark it needs).
+    - metrics: the configured metric plus {numerator, denominator_total, numerator_before, denominator_before} (names of
+      totals or none), {start_seconds, span_seconds} (maturity) and {covers} (facts whose watermark it needs).
 -#}
 {% macro metric_plan() -%}
     {%- set plan = {'facts': [], 'measures': [], 'totals': [], 'metrics': []} -%}
@@ -18,17 +18,19 @@
             'span_seconds': evalhouse._span_seconds(metric),
             'numerator': none, 'denominator_total': none, 'numerator_before': none, 'denominator_before': none
         }) -%}
-        {%- set is_total = metric.type not in ['funnel'] and not (metric.type == 'quantile' and metric.quantile_of == 'events') -%}
-        {%- if is_total -%}
+        {%- set needs_rows_in_order = metric.type == 'funnel' or metric.quantile_of == 'events' -%}
+        {%- if not needs_rows_in_order -%}
             {%- do entry.update({'numerator': evalhouse._plan_total(plan, entry, metric, 'after')}) -%}
             {%- if metric.type == 'ratio' -%}
                 {%- do covers.append(metric.denominator.fact) -%}
-                {%- do entry.update({'denominator_total': evalhouse._plan_total(plan, entry, metric.denominator, 'after')}) -%}
+                {%- set total = evalhouse._plan_total(plan, entry, metric.denominator, 'after') -%}
+                {%- do entry.update({'denominator_total': total}) -%}
             {%- endif -%}
             {%- if metric.type in ['proportion', 'mean', 'ratio'] -%}
                 {%- do entry.update({'numerator_before': evalhouse._plan_total(plan, entry, metric, 'before')}) -%}
                 {%- if metric.type == 'ratio' -%}
-                    {%- do entry.update({'denominator_before': evalhouse._plan_total(plan, entry, metric.denominator, 'before')}) -%}
+                    {%- set total = evalhouse._plan_total(plan, entry, metric.denominator, 'before') -%}
+                    {%- do entry.update({'denominator_before': total}) -%}
                 {%- endif -%}
             {%- endif -%}
         {%- endif -%}
@@ -52,11 +54,13 @@
 
 {#- Registers one per-unit aggregate, or finds the equal one, and returns its name. -#}
 {% macro _plan_total(plan, metric, part, period) -%}
-    {%- set aggregate = {'proportion': 'max', 'retention': 'max', 'participation': 'days'}.get(metric.type, part.aggregate) -%}
+    {%- set aggregate_of_type = {'proportion': 'max', 'retention': 'max', 'participation': 'days'} -%}
+    {%- set aggregate = aggregate_of_type.get(metric.type, part.aggregate) -%}
     {%- set measure = evalhouse._plan_measure(plan, metric.type, part, aggregate) -%}
     {%- set total = {
         'measure': measure, 'fact': part.fact, 'aggregate': aggregate, 'period': period,
-        'delay': metric.start_seconds if period == 'after' else [metric.start_seconds, 0] | min, 'window': metric.span_seconds if period == 'after' else none,
+        'delay': metric.start_seconds if period == 'after' else [metric.start_seconds, 0] | min,
+        'window': metric.span_seconds if period == 'after' else none,
         'days': metric.cuped_days if period == 'before' else none
     } -%}
     {%- for known in plan.totals -%}
@@ -95,6 +99,8 @@
         {{ return(known.name) }}
     {%- endfor -%}
     {%- set name = 'measure_' ~ (plan.measures | length + 1) -%}
-    {%- do plan.measures.append({'name': name, 'fact': part.fact, 'sql': sql, 'where': part.where, 'is_text': aggregate == 'count_distinct'}) -%}
+    {%- do plan.measures.append({
+        'name': name, 'fact': part.fact, 'sql': sql, 'where': part.where, 'is_text': aggregate == 'count_distinct'
+    }) -%}
     {{ return(name) }}
 {%- endmacro %}

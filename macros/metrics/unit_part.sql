@@ -1,5 +1,6 @@
-{#- One part of a metric at unit grain after capping, filling and centring. A percentile cap winsorises the upper tail and, where
-    the metric takes negative values, the lower tail at the mirrored percentile; an absolute cap is symmetric. -#}
+{#- One part of a metric at unit grain after capping, filling and centring. A percentile cap winsorises the upper tail
+    and, where the metric takes negative values, the lower tail at the mirrored percentile; an absolute cap is
+    symmetric. -#}
 {% macro unit_part(metric, part) -%}
     {%- set column = 'unit_metrics.' ~ metric.name ~ '__' ~ part -%}
     {%- set bound = 'bounds.' ~ metric.name ~ '__' ~ part -%}

@@ -1,6 +1,8 @@
 {#- Aggregate of one measure over the events of a unit in the total's period; null when no row counted. -#}
 {% macro unit_total(total) -%}
-    {%- set in_period = evalhouse.period_condition(total, 'events.fact_time', 'units.first_exposed_at', 'units.horizon_at') -%}
+    {%- set in_period = evalhouse.period_condition(
+        total, 'events.fact_time', 'units.first_exposed_at', 'units.horizon_at'
+    ) -%}
     {%- set value = 'events.' ~ total.measure -%}
     {%- if total.aggregate == 'days' -%}
         {%- set start = evalhouse.shifted('units.first_exposed_at', total.delay) -%}

@@ -10,7 +10,8 @@
         end
     {%- elif metric.missing == 'exclude' and metric.type == 'ratio' -%}
         case
-            when {{ evalhouse.is_mature(metric, 'unit_totals') }} and unit_totals.{{ metric.denominator_total }} is not null
+            when {{ evalhouse.is_mature(metric, 'unit_totals') }}
+                and unit_totals.{{ metric.denominator_total }} is not null
                 then coalesce({{ total }}, 0)
         end
     {%- elif metric.missing == 'exclude' -%}
@@ -22,7 +23,8 @@
 
 {% macro unit_denominator(metric) -%}
     {%- set total = 'unit_totals.' ~ metric.denominator_total -%}
-    case when {{ evalhouse.is_mature(metric, 'unit_totals') }} then {{ total if metric.missing == 'exclude' else 'coalesce(' ~ total ~ ', 0)' }} end
+    {%- set value = total if metric.missing == 'exclude' else 'coalesce(' ~ total ~ ', 0)' -%}
+    case when {{ evalhouse.is_mature(metric, 'unit_totals') }} then {{ value }} end
 {%- endmacro %}
 
 {#- Value before first exposure, for the units whose value counts. Where rows may be missing it stays null here: the
@@ -30,7 +32,10 @@
 {% macro unit_covariate(metric, total) -%}
     {%- if metric.missing == 'exclude' -%}
         {%- set counted = metric.denominator_total if metric.type == 'ratio' else metric.numerator -%}
-        case when {{ evalhouse.is_mature(metric, 'unit_totals') }} and unit_totals.{{ counted }} is not null then unit_totals.{{ total }} end
+        case
+            when {{ evalhouse.is_mature(metric, 'unit_totals') }} and unit_totals.{{ counted }} is not null
+                then unit_totals.{{ total }}
+        end
     {%- else -%}
         case when {{ evalhouse.is_mature(metric, 'unit_totals') }} then coalesce(unit_totals.{{ total }}, 0) end
     {%- endif -%}

@@ -4,7 +4,7 @@
 
 {#- The value itself breaks ties of time, so that the answer does not depend on the order of rows or threads. -#}
 {% macro default__value_at_first(value, ordered_by) -%}
-    min_by({{ value }}, struct({{ ordered_by }}, {{ value }}))
+    min_by({{ value }}, case when {{ value }} is not null then struct({{ ordered_by }}, {{ value }}) end)
 {%- endmacro %}
 
 {% macro duckdb__value_at_first(value, ordered_by) -%}

@@ -1,4 +1,4 @@
-{#- The configured dimensions that the exposures table has, as [{name, is_protected}]. While dbt parses, all of them. -#}
+{#- The configured dimensions that the exposures table has, as [{name, is_protected}]; while dbt parses, all. -#}
 {% macro exposure_dimensions() -%}
     {%- set config = evalhouse.settings() -%}
     {%- set found = evalhouse.raw_columns('exposures') -%}

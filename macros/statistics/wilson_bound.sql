@@ -2,7 +2,9 @@
 {% macro wilson_bound(share, units, z, sign) -%}
     (
         ({{ share }} + {{ z }} * {{ z }} / (2 * {{ units }})
-        {{ sign }} {{ z }} * sqrt({{ share }} * (1 - {{ share }}) / {{ units }} + {{ z }} * {{ z }} / (4 * {{ units }} * {{ units }})))
+        {{ sign }} {{ z }} * sqrt(
+            {{ share }} * (1 - {{ share }}) / {{ units }} + {{ z }} * {{ z }} / (4 * {{ units }} * {{ units }})
+        ))
         / (1 + {{ z }} * {{ z }} / {{ units }})
     )
 {%- endmacro %}

@@ -13,11 +13,17 @@ repaired as (
         case when expected_weight >= 0 and expected_weight < 1e300 then expected_weight end as expected_weight,
         model_version,
         prompt_version,
-        coalesce(not (expected_weight >= 0 and expected_weight < 1e300), false) as has_impossible_weight,
+        coalesce(not (expected_weight >= 0 and expected_weight < 1e300), false) as has_impossible_weight
+    from typed
+),
+
+numbered as (
+    select
+        *,
         {{ evalhouse.first_of_key(
             ['experiment_id', 'variation_id'], 'expected_weight', ['is_control desc', 'model_version', 'prompt_version']
         ) }} as row_of_key
-    from typed
+    from repaired
 )
 
 select
@@ -32,4 +38,4 @@ select
         when experiment_id is null or variation_id is null then 'missing_key'
         when row_of_key > 1 then 'duplicate'
     end as rejected_by
-from repaired
+from numbered

@@ -20,7 +20,10 @@ repaired as (
         coalesce(ended_at < started_at, false) as has_end_before_start,
         coalesce(not (alpha > 0 and alpha < 0.5), false) as has_impossible_alpha,
         {{ evalhouse.first_of_key(
-            ['experiment_id'], 'registered_at', ['started_at desc', 'ended_at desc', 'control_variation_id', 'alpha']
+            ['experiment_id'], 'registered_at', [
+                'started_at desc', 'ended_at desc', 'control_variation_id', 'alpha', 'stage', 'planned_units',
+                'planned_looks'
+            ]
         ) }} as row_of_key
     from typed
 )

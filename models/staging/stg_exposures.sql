@@ -44,7 +44,8 @@ classified as (
         experiments.stage,
         experiments.started_at,
         experiments.ended_at,
-        experiments_with_variations.experiment_id is not null and variations.variation_id is null as is_unknown_variation
+        experiments_with_variations.experiment_id is not null and variations.variation_id is null
+            as is_unknown_variation
     from typed
     left join experiments on typed.experiment_id = experiments.experiment_id
     left join experiments_with_variations on typed.experiment_id = experiments_with_variations.experiment_id
@@ -68,6 +69,7 @@ select
     loaded_at,
     case
         when experiment_id is null or variation_id is null or unit_id is null or exposed_at is null then 'missing_key'
+        when exposed_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'
         when exposed_at > {{ evalhouse.as_of_literal() }} then 'after_as_of'
         when exposure_kind = 'shadow' then 'shadow'
         -- Only a holdout experiment compares the people who were held out with the others.

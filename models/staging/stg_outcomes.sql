@@ -1,12 +1,14 @@
 {%- set columns = {
     'outcome_id': 'text', 'unit_id': 'text', 'event_name': 'text', 'occurred_at': 'timestamp', 'value': 'double',
-    'session_id': 'text', 'trace_id': 'text', 'actor': 'text', 'loaded_at': 'timestamp', 'has_value': 'presence_of:value'
+    'session_id': 'text', 'trace_id': 'text', 'actor': 'text', 'loaded_at': 'timestamp',
+    'has_value': 'presence_of:value'
 } -%}
 {%- set extra_columns = evalhouse.columns_used_by_metrics('outcomes', evalhouse.raw_columns('outcomes'), columns) -%}
 
 with typed as (
     {{ evalhouse.typed_input(
-        'outcomes', columns, required=['outcome_id', 'unit_id', 'event_name', 'occurred_at'], extra_columns=extra_columns
+        'outcomes', columns,
+        required=['outcome_id', 'unit_id', 'event_name', 'occurred_at'], extra_columns=extra_columns
     ) }}
 )
 
@@ -27,6 +29,7 @@ select
     has_value and coalesce(not (value between -1e100 and 1e100), true) as has_unusable_value,
     case
         when outcome_id is null or unit_id is null or event_name is null or occurred_at is null then 'missing_key'
+        when occurred_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'
         when occurred_at > {{ evalhouse.as_of_literal() }} then 'after_as_of'
     end as rejected_by
 from typed

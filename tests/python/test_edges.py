@@ -37,6 +37,7 @@ RESULT_NUMBERS = [
     "mde_absolute",
 ]
 ALWAYS = [name for name in RESULT_NUMBERS if "relative" not in name and "sequential" not in name]
+ARMS = ("control", "treatment")
 KEY = ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimension_value"]
 EXPOSURE_TYPES = {"exposed_at": "timestamp", "cluster_id": "text", "exposure_kind": "text"}
 OUTCOME_TYPES = {
@@ -55,7 +56,11 @@ def check_results(mart: pd.DataFrame, alpha: float = 0.05, alphas: dict[str, flo
     mart = mart.copy()
     level = mart["experiment_id"].map(alphas or {}).fillna(alpha).astype(float)
     assert not mart.duplicated(KEY).any()
-    assert mart[[*KEY, "status", "verdict", "adjustment", "units_control", "units_treatment", "as_of_at"]].notna().all(None)
+    assert (
+        mart[[*KEY, "status", "verdict", "adjustment", "units_control", "units_treatment", "as_of_at"]]
+        .notna()
+        .all(None)
+    )
     assert set(mart["status"]) <= {"ok", "insufficient", "refused", "missing"}
     is_ok = mart["status"] == "ok"
     incomplete = mart[RESULT_NUMBERS].isna().any(axis=1)
@@ -83,7 +88,9 @@ def check_results(mart: pd.DataFrame, alpha: float = 0.05, alphas: dict[str, flo
     related = ok[ok["ci_lower_relative"].notna() & ok["ci_upper_relative"].notna()]
     excludes = (related["ci_lower_relative"] > 0) | (related["ci_upper_relative"] < 0)
     touches = (related["ci_lower_relative"] == 0) | (related["ci_upper_relative"] == 0)
-    wrong = related[(excludes != (related["p_value"] < level[related.index])) & ~(touches & (related["adjustment"] == "exact"))]
+    wrong = related[
+        (excludes != (related["p_value"] < level[related.index])) & ~(touches & (related["adjustment"] == "exact"))
+    ]
     assert wrong.empty, wrong[[*KEY, "p_value", "ci_lower_relative", "ci_upper_relative"]]
     sequential = ok[ok["sequential_ci_lower_absolute"].notna()]
     excludes = (sequential["sequential_ci_lower_absolute"] > 0) | (sequential["sequential_ci_upper_absolute"] < 0)
@@ -115,7 +122,9 @@ class World:
         row |= {"occurred_at": START + pd.Timedelta(seconds=round(at * 3600)), "session_id": None, "loaded_at": None}
         self.outcomes.append({**row, **extra})
 
-    def arm(self, experiment: str, variation: str, values: Iterable[float | None], event: str = "buy", **extra: Any) -> None:
+    def arm(
+        self, experiment: str, variation: str, values: Iterable[float | None], event: str = "buy", **extra: Any
+    ) -> None:
         """One unit per value; None is a unit without an event."""
         for number, value in enumerate(values):
             unit = self.expose(experiment, variation, f"{variation}{number}", **extra)
@@ -153,7 +162,13 @@ METRICS: list[dict[str, Any]] = [
     {"name": "spend_capped", "type": "mean", **BUY, "cap": {"kind": "absolute", "value": 10}},
     {"name": "spend_trimmed", "type": "mean", **BUY, "cap": {"kind": "percentile", "value": 0.9}},
     {"name": "spend_cuped", "type": "mean", **BUY, "cuped": True, "cuped_days": 2},
-    {"name": "harmed", "type": "proportion", "fact": "outcomes", "where": "event_name = 'harm'", "direction": "decrease"},
+    {
+        "name": "harmed",
+        "type": "proportion",
+        "fact": "outcomes",
+        "where": "event_name = 'harm'",
+        "direction": "decrease",
+    },
     {"name": "sessions", "type": "mean", **VISIT, "value": "session_id", "aggregate": "count_distinct"},
     {"name": "visits", "type": "mean", **VISIT, "aggregate": "count"},
     {"name": "active_days", "type": "participation", **VISIT, "window_hours": 72},
@@ -199,10 +214,17 @@ def _hand_made(world: World) -> dict[tuple[str, str], float | None]:
     who = unit("window", spend_3h=7.0, spend=23.0, spend_top=8.0, spend_known=23.0)
     for at, value in ((-1 / 3600, 100), (0, 3), (3, 4), (3 + 1 / 3600, 8), (20, 8)):
         world.event(who, "buy", at, value)
-    who = unit("never", spend=0.0, spend_known=None, spend_top=0.0, sessions=0.0, visits=0.0, active_days=0.0, returned=0)
+    who = unit(
+        "never", spend=0.0, spend_known=None, spend_top=0.0, sessions=0.0, visits=0.0, active_days=0.0, returned=0
+    )
     who = unit("null_value", spend=0.0, spend_known=None)
     world.event(who, "buy", 1, None)
-    for name, at, value in (("at_24h", 24, 1.0), ("at_48h", 48, 1.0), ("before", 24 - 1 / 3600, 0.0), ("late", 48 + 1 / 3600, 0.0)):
+    for name, at, value in (
+        ("at_24h", 24, 1.0),
+        ("at_48h", 48, 1.0),
+        ("before", 24 - 1 / 3600, 0.0),
+        ("late", 48 + 1 / 3600, 0.0),
+    ):
         world.event(unit(f"returned_{name}", returned=value), "visit", at)
     who = unit("visitor", sessions=2.0, visits=4.0, active_days=2 / 3)
     for at, session in ((0, "a"), (1, "a"), (30, "b"), (31, None)):
@@ -241,16 +263,16 @@ def _hand_made(world: World) -> dict[tuple[str, str], float | None]:
         who = unit(f"views_{views}", tripled=float(views == 3))
         for _ in range(views):
             world.event(who, "view", 1)
-    who = unit("ticks", spend_per_tick=2.0)
+    who = unit("ticks", spend_per_tick=2.0, spend_per_tick__d=1.0)
     world.event(who, "buy", 1, 2.0)
+    unit("no_ticks", spend_per_tick=0.0, spend_per_tick__d=0.0)
     # Exposed on the last day: what needs more time to be seen is not known yet; the rest is.
     late = world.expose("hand", "control", "immature", at=24 * 9 - 2)
     world.event(late, "buy", 24 * 9 - 1, 3.0)
-    expected.update({(late, "spend"): 3.0, (late, "spend_3h"): None, (late, "returned"): None, (late, "active_days"): None})
+    expected.update(
+        {(late, "spend"): 3.0, (late, "spend_3h"): None, (late, "returned"): None, (late, "active_days"): None}
+    )
     return expected
-
-
-
 
 
 def build_world() -> tuple[World, dict[tuple[str, str], float | None]]:
@@ -291,6 +313,12 @@ def build_world() -> tuple[World, dict[tuple[str, str], float | None]]:
     world.arm("around_zero", "treatment", noise(200, 1))
     world.arm("offset", "control", 1e9 + noise(500, 0, 1))
     world.arm("offset", "treatment", 1e9 + noise(500, 0.3, 1))
+    # One unit spoils the mean of all; the caps are there for it.
+    world.arm("outlier", "control", noise(200, 5))
+    world.arm("outlier", "treatment", [*noise(199, 6), 1e15])
+    # Nothing in control, something in treatment, no 0/1 metric: the control value is zero, not what rounding leaves.
+    world.arm("untouched", "control", [None] * 300)
+    world.arm("untouched", "treatment", [0.1, 0.7, 0.3] * 100)
     for variation, sold in (("control", 1.0), ("treatment", 2.0)):
         for number in range(150):
             # Money is a constant times visits: every unit has the same ratio.
@@ -329,7 +357,7 @@ def build_world() -> tuple[World, dict[tuple[str, str], float | None]]:
             world.event(who, "visit")
             world.event(who, "buy", 1, amount + 3 * shift)
     world.expose("villages", "control", "homeless")
-    # A ramp 1% -> 10% -> 50% while the base rate falls: treatment is a point worse in every phase.
+    # A ramp 1% -> 10% -> 50% while the base rate falls: treatment is two points worse in every phase.
     world.register("ramp", ["control", "treatment"])
     for phase, (share, base) in enumerate([(0.01, 0.30), (0.10, 0.27), (0.50, 0.22)]):
         for variation, part in (("control", 1 - share), ("treatment", share)):
@@ -342,7 +370,7 @@ def build_world() -> tuple[World, dict[tuple[str, str], float | None]]:
                 }
             )
             units = round(6_000 * part)
-            harmed = round(units * (base + (0.05 if variation == "treatment" else 0)))
+            harmed = round(units * (base + (0.02 if variation == "treatment" else 0)))
             for number in range(units):
                 who = world.expose("ramp", variation, f"{phase}{variation}{number}", at=48 * phase)
                 if number < harmed:
@@ -355,10 +383,9 @@ def hash_of(text: str) -> int:
 
 
 def ticks() -> pd.DataFrame:
-    rows = [("hand.ticks", START + HOUR, 1.0), ("hand.ticks", START - HOUR, 50.0), ("hand.zero", START + HOUR, 0.0)]
-    return pd.DataFrame(
-        [*rows, ("nobody", START + 24 * 9 * HOUR, 0.0)], columns=["who", "moment", "amount"]
-    )
+    rows = [("hand.ticks", START + HOUR, 1.0), ("hand.ticks", START - HOUR, 50.0), ("hand.no_ticks", START + HOUR, 0.0)]
+    rows.append(("nobody", START + 24 * 9 * HOUR, 0.0))
+    return pd.DataFrame(rows, columns=["who", "moment", "amount"])
 
 
 class Edges:
@@ -369,6 +396,8 @@ class Edges:
         warehouse.load("ticks", ticks())
         warehouse.dbt("run", vars=variables())
         self.mart = warehouse.mart("experiment_results")
+        self.units = warehouse.mart("int_unit_metrics").set_index(["experiment_id", "unit_id"])
+        self.world = world
 
     def row(self, experiment: str, metric: str, variation: str | None = None) -> dict[str, Any]:
         mart = self.mart
@@ -378,7 +407,327 @@ class Edges:
         assert len(chosen) == 1, (experiment, metric)
         return {name: None if pd.isna(value) else value for name, value in chosen.iloc[0].items()}
 
+    def spends(self, experiment: str) -> tuple[np.ndarray, np.ndarray]:
+        """What the units of an experiment without odd units spent, from the raw rows."""
+        spent = {row["unit_id"]: row["value"] for row in self.world.outcomes if row["event_name"] == "buy"}
+        rows = [row for row in self.world.exposures if row["experiment_id"] == experiment]
+        arms = [[spent.get(row["unit_id"], 0.0) for row in rows if row["variation_id"] == arm] for arm in ARMS]
+        return np.array(arms[0]), np.array(arms[1])
+
 
 @pytest.fixture(scope="module")
 def edges(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> Edges:
     return Edges(warehouse_factory(engine))
+
+
+def test_every_row_keeps_its_promises(edges: Edges) -> None:
+    check_results(edges.mart)
+    # A row for every metric and every variation that isn't control; an experiment of one arm has no comparison.
+    compared = edges.mart.groupby("experiment_id").size()
+    assert (compared == len(METRICS) * compared.index.map({"never_shown": 2}).fillna(1).astype(int)).all()
+    exposed = {row["experiment_id"] for row in edges.world.exposures}
+    assert set(compared.index) == exposed - {"lone_unit"} | {"nobody_yet"}
+
+
+def test_values_of_single_units(edges: Edges) -> None:
+    """Windows, delays, funnels, sessions, days, corrections: the raw rows of these units are in `_hand_made`."""
+    wrong = {}
+    for (unit, metric), wanted in edges.expected.items():
+        column = metric if "__" in metric else f"{metric}__y"
+        actual = edges.units.loc[("hand", unit), column]
+        if not (pd.isna(actual) if wanted is None else actual == pytest.approx(wanted, rel=1e-12)):
+            wrong[unit, metric] = (actual, wanted)
+    assert not wrong
+
+
+def test_maturity_is_judged_per_metric(edges: Edges) -> None:
+    """The unit of the last day counts only where nothing has to ripen."""
+    units = {
+        name: edges.row("hand", name)["units_control"] for name in ("spend", "spend_3h", "returned", "active_days")
+    }
+    assert units == {name: units["spend"] - (name != "spend") for name in units}
+
+
+def test_covariate_is_strictly_before_exposure(edges: Edges) -> None:
+    covariates = edges.units.loc[("hand", "hand.before")]
+    assert covariates["spend_cuped__x"] == 4.0
+
+
+@pytest.mark.parametrize(
+    "experiment", ["never_shown", "constant_control", "negative", "around_zero", "offset", "creatures_of_habit"]
+)
+def test_means_are_welch(edges: Edges, experiment: str) -> None:
+    row = edges.row(experiment, "spend", "treatment")
+    control, treatment = edges.spends(experiment)
+    # Differences from a common point are exact in doubles: the reference doesn't lose what it is there to check.
+    point = np.round(control[0])
+    control, treatment = control - point, treatment - point
+    welch = stats.ttest_ind(treatment, control, equal_var=False)
+    interval = welch.confidence_interval()
+    assert row["effect_absolute"] == pytest.approx(treatment.mean() - control.mean(), rel=1e-9)
+    variance = control.var(ddof=1) / len(control) + treatment.var(ddof=1) / len(treatment)
+    assert row["se_absolute"] == pytest.approx(np.sqrt(variance), rel=1e-9)
+    assert row["p_value"] == pytest.approx(welch.pvalue, rel=1e-7)
+    assert row["ci_lower_absolute"] == pytest.approx(interval.low, rel=1e-7)
+    assert row["ci_upper_absolute"] == pytest.approx(interval.high, rel=1e-7)
+
+
+def test_signs_of_relative_effects(edges: Edges) -> None:
+    """Up is up, also from a negative control mean; and no ratio to a mean that may be zero."""
+    row = edges.row("negative", "spend")
+    assert (row["effect_absolute"] > 0, row["effect_relative"] > 0, row["verdict"]) == (True, True, "better")
+    assert row["effect_relative"] == pytest.approx(row["effect_absolute"] / abs(row["value_control"]), rel=1e-12)
+    assert 0 < row["ci_lower_relative"] < row["effect_relative"] < row["ci_upper_relative"]
+    row = edges.row("around_zero", "spend")
+    assert (row["status"], row["verdict"]) == ("ok", "better")
+    assert row["effect_relative"] is None and row["status_reason"] == "control_not_separated_from_zero"
+    row = edges.row("untouched", "spend")
+    assert (row["status"], row["verdict"], row["value_control"]) == ("ok", "better", 0.0)
+    assert row["effect_relative"] is None and row["status_reason"] == "control_not_separated_from_zero"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "events", "units"), [("from_nothing", (0, 300), 10_000), ("twelvefold", (10, 120), 2_000)]
+)
+def test_rare_events(edges: Edges, experiment: str, events: tuple[int, int], units: int) -> None:
+    row = edges.row(experiment, "harmed")
+    table = [[count, units - count] for count in events]
+    assert row["adjustment"] == "exact"
+    assert row["p_value"] == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-7)
+    assert row["effect_absolute"] == pytest.approx((events[1] - events[0]) / units, rel=1e-12)
+    assert 0 < row["ci_lower_absolute"] < row["effect_absolute"] < row["ci_upper_absolute"]
+    assert row["verdict"] == "worse"
+    if events[0]:
+        assert row["effect_relative"] == pytest.approx(events[1] / events[0] - 1)
+        assert 0 < row["ci_lower_relative"] < row["effect_relative"] < row["ci_upper_relative"]
+    else:
+        assert row["effect_relative"] is None and row["status_reason"] == "control_not_separated_from_zero"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "metric", "variation", "status", "reason"),
+    [
+        ("one_each", "spend", "treatment", "insufficient", "fewer_than_two_units"),
+        ("one_sided", "spend", "treatment", "insufficient", "no_units_in_control"),
+        ("never_shown", "spend", "shelved", "insufficient", "no_units_in_treatment"),
+        ("nobody_yet", "spend", "treatment", "insufficient", "no_units_in_either_arm"),
+        ("all_null", "spend_known", "treatment", "insufficient", "no_units_in_either_arm"),
+        ("all_null", "spend", "treatment", "refused", "zero_variance"),
+        ("constant", "spend", "treatment", "refused", "zero_variance"),
+        ("constant_shift", "spend", "treatment", "refused", "zero_variance"),
+        ("fixed_price", "spend_per_visit", "treatment", "refused", "zero_variance"),
+        ("creatures_of_habit", "spend_cuped", "treatment", "refused", "zero_variance"),
+        ("negative", "spend_per_visit", "treatment", "refused", "denominator_is_zero"),
+        ("hand", "spend_per_tick", "treatment", "refused", "denominator_is_zero"),
+        ("hand", "p80_order", "treatment", "insufficient", "too_few_units_for_quantile"),
+    ],
+)
+def test_what_has_no_answer_says_why(
+    edges: Edges, experiment: str, metric: str, variation: str, status: str, reason: str
+) -> None:
+    row = edges.row(experiment, metric, variation)
+    assert (row["status"], row["status_reason"], row["verdict"]) == (status, reason, "not_computed")
+
+
+def test_caps(edges: Edges) -> None:
+    for experiment in ("negative", "around_zero", "constant_control", "outlier"):
+        control, treatment = edges.spends(experiment)
+        both = np.concatenate([control, treatment])
+        limits = {"spend_capped": (-10, 10), "spend_trimmed": (min(np.quantile(both, 0.1), 0), np.quantile(both, 0.9))}
+        for metric, (lower, upper) in limits.items():
+            row = edges.row(experiment, metric)
+            arms = [np.clip(arm, lower, upper) for arm in (control, treatment)]
+            error = np.sqrt(sum(arm.var(ddof=1) / len(arm) for arm in arms))
+            effect = arms[1].mean() - arms[0].mean()
+            assert row["effect_absolute"] == pytest.approx(effect, rel=1e-9), (experiment, metric)
+            assert row["value_control"] == pytest.approx(arms[0].mean(), rel=1e-9), (experiment, metric)
+            assert row["se_absolute"] == pytest.approx(error, rel=1e-9), (experiment, metric)
+
+
+def test_who_counts_as_exposed(edges: Edges) -> None:
+    row = edges.row("who_counts", "spend")
+    assert (row["units_control"], row["units_treatment"]) == (30, 31)
+    row = edges.row("held_back", "spend")
+    assert (row["control_variation_id"], row["units_control"], row["units_treatment"]) == ("holdout", 40, 40)
+    quality = edges.warehouse.mart("input_quality").set_index(["input_name", "rule"])
+    rules = (
+        "shadow",
+        "held_out",
+        "unknown_exposure_kind",
+        "unknown_variation",
+        "outside_experiment",
+        "several_variations",
+    )
+    dropped = {rule: quality.loc[("exposures", rule), "rows_dropped"] for rule in rules}
+    assert dropped == dict.fromkeys(rules, 1) | {"outside_experiment": 2, "several_variations": 2}
+
+
+def test_clusters_carry_both_arms(edges: Edges) -> None:
+    """Mean and ratio against the sandwich over clusters; quantiles have an answer too."""
+    units = edges.units.loc["villages"]
+    # `homeless` has no village.
+    assert len(units) == 400
+    y, d = units["spend_per_visit__y"].to_numpy(), units["spend_per_visit__d"].to_numpy()
+    is_treated = (units["variation_id"] == "treatment").to_numpy()
+    for metric, below in (("spend", np.ones(len(y))), ("spend_per_visit", d)):
+        row = edges.row("villages", metric)
+        values, influence = [], np.zeros(len(y))
+        for arm, sign in ((~is_treated, -1), (is_treated, 1)):
+            value = y[arm].sum() / below[arm].sum()
+            values.append(value)
+            influence[arm] = sign * (y[arm] - value * below[arm]) / below[arm].sum()
+        sums = pd.Series(influence).groupby(units["cluster_id"].to_numpy()).sum()
+        clusters, n = len(sums), len(y)
+        error = np.sqrt(clusters / (clusters - 1) * (n - 1) / (n - 2) * (sums**2).sum())
+        p_value = 2 * stats.t.sf(abs(values[1] - values[0]) / error, clusters - 1)
+        assert row["adjustment"] == "clustered"
+        assert row["effect_absolute"] == pytest.approx(values[1] - values[0], rel=1e-9)
+        assert row["se_absolute"] == pytest.approx(error, rel=1e-9)
+        assert row["p_value"] == pytest.approx(p_value, rel=1e-7)
+    row = edges.row("villages", "median_spend")
+    assert (row["status"], row["adjustment"]) == ("ok", "clustered")
+    assert row["value_control"] == pytest.approx(np.median(y[~is_treated]), rel=1e-12)
+
+
+def test_a_ramp_is_compared_within_phases(edges: Edges) -> None:
+    """Pooled, the treatment that harms looks like a benefit: most of its units came when the base rate was low."""
+    row = edges.row("ramp", "harmed")
+    units = edges.units.loc["ramp"]
+    by_phase = units.groupby(["phase_number", "variation_id"])["harmed__y"].agg(["mean", "size"])
+    pooled = units.groupby("variation_id")["harmed__y"].mean()
+    assert pooled["treatment"] < pooled["control"] - 0.02
+    weights, effects, variances = [], [], []
+    for phase in (1, 2, 3):
+        (a, n_a), (b, n_b) = (by_phase.loc[(phase, arm)] for arm in ARMS)
+        weights.append(n_a * n_b / (n_a + n_b))
+        effects.append(b - a)
+        variances.append(a * (1 - a) / n_a + b * (1 - b) / n_b)
+    weights = np.array(weights) / sum(weights)
+    assert row["effect_absolute"] == pytest.approx(weights @ effects, rel=1e-9)
+    assert row["se_absolute"] == pytest.approx(np.sqrt(weights**2 @ variances), rel=1e-9)
+    assert row["effect_absolute"] == pytest.approx(0.02, abs=0.001)
+    assert (row["adjustment"], row["verdict"]) == ("stratified", "worse")
+
+
+def test_the_same_rows_in_other_clothes(
+    engine: str, edges: Edges, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """Shuffled, with times as text or with a zone: the results are the same."""
+    warehouse = warehouse_factory(engine)
+    edges.world.load(warehouse)
+    exposures = pd.DataFrame(edges.world.exposures).sample(frac=1, random_state=1)
+    exposures["exposed_at"] = exposures["exposed_at"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+    warehouse.load("exposures", exposures, types={**EXPOSURE_TYPES, "exposed_at": "timestamptz"})
+    outcomes = pd.DataFrame(edges.world.outcomes).sample(frac=1, random_state=2)
+    outcomes["occurred_at"] = outcomes["occurred_at"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    warehouse.load("outcomes", outcomes, types={**OUTCOME_TYPES, "occurred_at": "text"})
+    warehouse.load("ticks", ticks().sample(frac=1, random_state=3))
+    warehouse.dbt("run", vars=variables())
+    frames = [
+        item.sort_values(KEY).reset_index(drop=True) for item in (warehouse.mart("experiment_results"), edges.mart)
+    ]
+    warehouse.close()
+    # Sums in another order differ in their last digits, and a p-value by as much as its statistic.
+    pd.testing.assert_frame_equal(*frames, rtol=1e-7, atol=1e-12)
+
+
+SMALL = [
+    {"name": "total", "type": "mean", "fact": "outcomes", "value": "value"},
+    {"name": "typical", "type": "quantile", "fact": "outcomes", "value": "value", "quantile": 0.5},
+    {"name": "anything", "type": "proportion", "fact": "outcomes"},
+    {
+        "name": "onwards",
+        "type": "funnel",
+        "fact": "outcomes",
+        "steps": [{"where": "value > 1"}, {"where": "value > 2"}],
+    },
+    {"name": "average", "type": "ratio", "fact": "outcomes", "value": "value", "denominator": {"aggregate": "count"}},
+]
+
+
+def test_whole_number_keys_and_as_of(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
+    """Ids that are numbers, days as times, whole values; what came after as_of has not happened."""
+    warehouse = warehouse_factory(engine)
+    rng = np.random.default_rng(7)
+    units = pd.DataFrame({"experiment_id": 7, "unit_id": np.arange(300), "variation_id": np.arange(300) % 2})
+    units["exposed_at"] = np.where(units["unit_id"] < 240, START, START + 96 * HOUR)
+    events = pd.DataFrame({"outcome_id": np.arange(1_000), "unit_id": rng.integers(0, 300, 1_000), "event_name": "use"})
+    events["occurred_at"] = START + rng.integers(0, 7, 1_000) * 24 * HOUR
+    events["value"] = rng.integers(0, 9, 1_000)
+    warehouse.load("exposures", units, types={"exposed_at": "date"})
+    warehouse.load("outcomes", events, types={"occurred_at": "date"})
+    settings = {"inputs": ["exposures", "outcomes"], "metrics": SMALL, "analysis": {"as_of": "2024-03-04"}}
+    warehouse.dbt("run", vars=settings)
+    mart = check_results(warehouse.mart("experiment_results")).set_index("metric_name")
+    warehouse.close()
+    seen = events[events["occurred_at"] <= START + 72 * HOUR]
+    totals = seen.groupby("unit_id")["value"].sum().reindex(range(240), fill_value=0)
+    row = mart.loc["total"]
+    assert (row["experiment_id"], row["control_variation_id"], row["variation_id"]) == ("7", "0", "1")
+    assert (row["units_control"], row["units_treatment"]) == (120, 120)
+    assert row["as_of_at"] == pd.Timestamp("2024-03-04")
+    welch = stats.ttest_ind(totals[totals.index % 2 == 1], totals[totals.index % 2 == 0], equal_var=False)
+    assert row["p_value"] == pytest.approx(welch.pvalue, rel=1e-7)
+    assert mart.loc["typical", "value_control"] == totals[totals.index % 2 == 0].median()
+
+
+def test_empty_tables(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
+    warehouse = warehouse_factory(engine)
+    settings = {"inputs": ["exposures", "outcomes"], "metrics": SMALL}
+    exposures = pd.DataFrame(columns=["experiment_id", "variation_id", "unit_id", *EXPOSURE_TYPES])
+    warehouse.load("exposures", exposures, types={name: EXPOSURE_TYPES.get(name, "text") for name in exposures})
+    warehouse.load("outcomes", pd.DataFrame(columns=list(OUTCOME_TYPES)), types=OUTCOME_TYPES)
+    warehouse.dbt("run", vars=settings)
+    assert warehouse.mart("experiment_results").empty
+    world = World()
+    world.arm("quiet", "control", [None] * 20)
+    world.arm("quiet", "treatment", [None] * 20)
+    warehouse.load("exposures", pd.DataFrame(world.exposures), types=EXPOSURE_TYPES)
+    warehouse.dbt("run", vars=settings)
+    mart = check_results(warehouse.mart("experiment_results"))
+    warehouse.close()
+    assert set(zip(mart["metric_name"], mart["status"], mart["status_reason"], strict=True)) == {
+        (metric["name"], "missing", "source_has_no_rows") for metric in SMALL
+    }
+
+
+def test_exposures_alone(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
+    """Without metrics there are no results, but the experiment and its health are there."""
+    warehouse = warehouse_factory(engine)
+    world = World()
+    world.arm("quiet", "control", [None] * 900)
+    world.arm("quiet", "treatment", [None] * 1_100)
+    warehouse.load("exposures", pd.DataFrame(world.exposures), types=EXPOSURE_TYPES)
+    warehouse.dbt("run", vars={"inputs": ["exposures"]})
+    assert warehouse.mart("experiment_results").empty
+    assert warehouse.mart("dim_experiments")["units_exposed"].tolist() == [2_000]
+    health = warehouse.mart("experiment_health").set_index(["check_name", "scope"])
+    warehouse.close()
+    assert health.loc[("srm", "all"), "p_value"] == pytest.approx(stats.chisquare([900, 1_100]).pvalue, rel=1e-7)
+    assert health.loc[("srm", "all"), "status"] == "fail"
+
+
+def test_many_metrics_of_many_experiments(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
+    """Sixty metrics of forty small experiments with slices: every row is there and has a status."""
+    warehouse = warehouse_factory(engine)
+    rng = np.random.default_rng(60)
+    world = World()
+    for number in range(40):
+        for unit in range(12):
+            who = world.expose(f"e{number}", ARMS[unit % 2], f"u{unit}", at=unit, plan=("free", "paid")[unit // 2 % 2])
+            for _ in range(rng.integers(0, 6)):
+                name = ("buy", "visit", "view", "cart", "harm")[rng.integers(5)]
+                world.event(who, name, unit + rng.uniform(-24, 48), rng.normal(10, 5), session_id=str(rng.integers(4)))
+    warehouse.load("exposures", pd.DataFrame(world.exposures), types=EXPOSURE_TYPES)
+    warehouse.load("outcomes", pd.DataFrame(world.outcomes), types=OUTCOME_TYPES)
+    usable = [metric for metric in METRICS if metric["name"] != "spend_per_tick"]
+    metrics = [{**usable[i % len(usable)], "name": f"m{i}"} for i in range(60)]
+    for number, metric in enumerate(metrics):
+        metric["role"] = ("goal", "secondary", "guardrail")[number % 3]
+    settings = {"inputs": ["exposures", "outcomes"], "dimensions": ["plan"], "metrics": metrics}
+    warehouse.dbt("run", vars=settings)
+    mart = warehouse.mart("experiment_results")
+    warehouse.close()
+    assert len(mart) == 60 * 40 * 3
+    check_results(mart)
+    assert (mart["status"] == "ok").mean() > 0.3

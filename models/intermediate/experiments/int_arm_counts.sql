@@ -1,5 +1,6 @@
 {#- Units by arm against the planned split, for every population whose split is tested: everyone exposed (by the first
-    arm seen), everyone analysed, each slice of the exposed, and the units that a metric keeps where it may lose some. -#}
+    arm seen), everyone analysed, each slice of the exposed, and the units that a metric keeps where it may lose
+    some. -#}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set losing_metrics = evalhouse.settings().metrics | selectattr('missing', 'equalto', 'exclude')
     | rejectattr('type', 'equalto', 'quantile') | map(attribute='name') | list -%}
@@ -8,9 +9,12 @@ with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
 ),
 
+{%- if losing_metrics %}
+
 arm_estimates as (
     select * from {{ ref('evalhouse', 'int_arm_estimates') }}
 ),
+{%- endif %}
 
 variations as (
     select * from {{ ref('evalhouse', 'int_experiment_variations') }}
@@ -137,7 +141,8 @@ cluster_shares as (
         variation_id,
         units,
         sum(units) over (partition by experiment_id, cluster_id) as units_of_cluster,
-        sum(units) over (partition by experiment_id, variation_id) / sum(units) over (partition by experiment_id) as share
+        sum(units) over (partition by experiment_id, variation_id)
+        / sum(units) over (partition by experiment_id) as share
     from cluster_arms
 ),
 
@@ -184,7 +189,9 @@ counted as (
         cast(coalesce(populations.units, 0) as {{ evalhouse.type_double() }}) as units
     from planned
     left join populations
-        on {{ evalhouse.joined('planned', 'populations', 'check_name, scope, experiment_id, phase_number, variation_id') }}
+        on {{ evalhouse.joined(
+            'planned', 'populations', 'check_name, scope, experiment_id, phase_number, variation_id'
+        ) }}
 )
 
 select

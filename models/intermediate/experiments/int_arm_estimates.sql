@@ -1,5 +1,5 @@
-{#- Every kind of metric in one form: the arm's value (means: from the experiment's `centre`) and covariate value with the
-    variances and covariance of both.
+{#- Every kind of metric in one form: the arm's value (means: from the experiment's `centre`) and covariate value with
+    the variances and covariance of both.
     Ratios enter linearised (delta method): (y - R d) / mean(d) stands for the value of a unit. -#}
 with moments as (
     select * from {{ ref('evalhouse', 'int_arm_moments') }}
@@ -32,7 +32,8 @@ unit_variances as {{ evalhouse.materialized() }} (
         case
             when metric_type in ('proportion', 'retention', 'funnel') then metric_value * (1 - metric_value)
             when metric_type = 'ratio'
-                then (var_y + metric_value * metric_value * var_d - 2 * metric_value * cov_yd) / nullif(mean_d * mean_d, 0)
+                then (var_y + metric_value * metric_value * var_d - 2 * metric_value * cov_yd)
+                    / nullif(mean_d * mean_d, 0)
             else var_y
         end as unit_variance,
         case
@@ -51,8 +52,8 @@ unit_variances as {{ evalhouse.materialized() }} (
     from ratios
 ),
 
--- What rounding leaves of no variance is no variance: of a constant, relative to its size; of a ratio that is the same for
--- every unit, relative to the terms that cancel.
+-- What rounding leaves of no variance is no variance: of a constant, relative to its size; of a ratio that is the same
+-- for every unit, relative to the terms that cancel.
 noise as (
     select
         *,

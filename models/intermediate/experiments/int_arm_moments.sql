@@ -4,6 +4,7 @@
     'centre', 'mean_y', 'mean_d', 'mean_x', 'mean_w', 'var_y', 'var_d', 'var_x', 'var_w',
     'cov_yd', 'cov_xw', 'cov_yx', 'cov_yw', 'cov_dx', 'cov_dw'
 ] -%}
+{%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
 
 with wide as (
     select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
@@ -21,7 +22,7 @@ select
     '{{ metric.name }}' as metric_name,
     {{ metric.name }}__units as units
     {%- for name in names %},
-    {{ metric.name ~ '__' ~ name if name in available else 'cast(null as ' ~ evalhouse.type_double() ~ ')' }} as {{ name }}
+    {{ metric.name ~ '__' ~ name if name in available else missing }} as {{ name }}
     {%- endfor %}
 from wide
 {% else -%}

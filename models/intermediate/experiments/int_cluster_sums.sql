@@ -3,6 +3,8 @@
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set parts = ['y', 'd', 'x', 'w'] -%}
+{%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
+{%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id'] -%}
 
 with experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
@@ -17,7 +19,7 @@ unit_values as (
 
 quantile_groups as (
     select * from {{ ref('evalhouse', 'int_quantile_groups') }}
-    where is_clustered = 1
+    where is_clustered
 ),
 
 grouped as (
@@ -39,7 +41,7 @@ grouped as (
         {%- endfor %}
         {%- endfor %}
     from unit_values
-    group by {{ evalhouse.dimension_grouping_sets(['experiment_id', 'variation_id', 'phase_number', 'cluster_id'], dimensions) }}
+    group by {{ evalhouse.dimension_grouping_sets(key, dimensions) }}
 ),
 
 wide as (
@@ -78,7 +80,7 @@ select
     cluster_id,
     cast({{ metric.name }}__units as {{ evalhouse.type_double() }}) as units
     {%- for part in parts %},
-    {{ metric.name ~ '__' ~ part if part in available else 'cast(null as ' ~ evalhouse.type_double() ~ ')' }} as mean_{{ part }}
+    {{ metric.name ~ '__' ~ part if part in available else missing }} as mean_{{ part }}
     {%- endfor %}
 from wide
 where {{ metric.name }}__units > 0

@@ -43,7 +43,7 @@ counts as (
         and not comparisons.is_clustered
 ),
 
-rare as (
+counted_by_rarer as (
     select
         *,
         case
@@ -61,29 +61,30 @@ rare as (
     from counts
 ),
 
-small as {{ evalhouse.materialized() }} (
+few_events as {{ evalhouse.materialized() }} (
     select
         *,
         least(rare_control, rare_treatment) as observed,
         rare_control + rare_treatment as rare_both,
         units_control + units_treatment - rare_control - rare_treatment as others_both,
         case when rare_control <= rare_treatment then units_control else units_treatment end as draws
-    from rare
+    from counted_by_rarer
     where least(rare_control, rare_treatment) < 30
 ),
 
 tables as {{ evalhouse.materialized() }} (
     select
-        {{ evalhouse.qualified('small', key) }},
-        small.observed,
+        {{ evalhouse.qualified('few_events', key) }},
+        few_events.observed,
         numbers.n as events,
-        {{ evalhouse.ln_hypergeometric_pmf('numbers.n', 'small.rare_both', 'small.others_both', 'small.draws') }}
-            as ln_probability
-    from small
+        {{ evalhouse.ln_hypergeometric_pmf(
+            'numbers.n', 'few_events.rare_both', 'few_events.others_both', 'few_events.draws'
+        ) }} as ln_probability
+    from few_events
     inner join numbers
-        on numbers.n <= small.draws
-        and numbers.n <= small.rare_both
-        and numbers.n >= small.draws - small.others_both
+        on numbers.n <= few_events.draws
+        and numbers.n <= few_events.rare_both
+        and numbers.n >= few_events.draws - few_events.others_both
 ),
 
 -- Both tails are summed relative to the observed table, so that neither underflows.
@@ -95,32 +96,38 @@ observed_tables as (
     where events = observed
 ),
 
-tails as {{ evalhouse.materialized() }} (
+relative_tables as (
     select
-        {{ evalhouse.qualified('tables', key) }},
-        min(observed_tables.ln_observed) as ln_observed,
-        sum(case when tables.events <= tables.observed then {{ evalhouse.exp_safe('(ln_probability - ln_observed)') }} else 0 end)
-            as lower_tail,
-        sum(case when tables.events >= tables.observed then {{ evalhouse.exp_safe('(ln_probability - ln_observed)') }} else 0 end)
-            as upper_tail
+        tables.*,
+        observed_tables.ln_observed,
+        {{ evalhouse.exp_safe('(tables.ln_probability - observed_tables.ln_observed)') }} as relative_probability
     from tables
     inner join observed_tables
         on {{ evalhouse.joined('tables', 'observed_tables', key) }}
-    group by {{ evalhouse.qualified('tables', key) }}
+),
+
+tails as {{ evalhouse.materialized() }} (
+    select
+        {{ key }},
+        min(ln_observed) as ln_observed,
+        sum(case when events <= observed then relative_probability else 0 end) as lower_tail,
+        sum(case when events >= observed then relative_probability else 0 end) as upper_tail
+    from relative_tables
+    group by {{ key }}
 ),
 
 tested as {{ evalhouse.materialized() }} (
     select
-        small.*,
+        few_events.*,
         {{ evalhouse.exp_safe('(ln_observed + ln(2 * least(lower_tail, upper_tail)))') }} as twice_smaller_tail,
         {{ evalhouse.normal_quantile('(1 - alpha / 2)') }} as z,
         {{ evalhouse.ln_gamma('(rare_treatment + 0.5)') }} + {{ evalhouse.ln_gamma('(rare_control + 0.5)') }}
         - {{ evalhouse.ln_gamma('(rare_both + 1.0)') }} - ln(3.14159265358979324)
         - rare_treatment * ln(units_treatment / (units_control + units_treatment))
         - rare_control * ln(units_control / (units_control + units_treatment)) as ln_e_value
-    from small
+    from few_events
     inner join tails
-        on {{ evalhouse.joined('small', 'tails', key) }}
+        on {{ evalhouse.joined('few_events', 'tails', key) }}
 ),
 
 bounds as {{ evalhouse.materialized() }} (

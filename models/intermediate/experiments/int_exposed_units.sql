@@ -65,7 +65,8 @@ select
     coalesce(phase_spans.phase_number, 1) as phase_number,
     case
         when first_exposures.has_several_variations then 'several_variations'
-        when clustered_experiments.experiment_id is not null and first_exposures.cluster_id is null then 'missing_cluster'
+        when clustered_experiments.experiment_id is not null and first_exposures.cluster_id is null
+            then 'missing_cluster'
     end as excluded_by
 from first_exposures
 left join clustered_experiments on first_exposures.experiment_id = clustered_experiments.experiment_id

@@ -16,8 +16,9 @@ select
     {%- endfor %}
     {%- for metric in plan.metrics if metric.cap and metric.cap.kind == 'percentile' %}
     {%- for part in evalhouse.metric_parts(metric) %},
-    {{ evalhouse.percentile_cont(metric.name ~ '__' ~ part, metric.cap.value) }} as {{ metric.name }}__{{ part }}_upper,
-    {{ evalhouse.percentile_cont(metric.name ~ '__' ~ part, 1 - metric.cap.value) }} as {{ metric.name }}__{{ part }}_lower
+    {%- set column = metric.name ~ '__' ~ part %}
+    {{ evalhouse.percentile_cont(column, metric.cap.value) }} as {{ column }}_upper,
+    {{ evalhouse.percentile_cont(column, 1 - metric.cap.value) }} as {{ column }}_lower
     {%- endfor %}
     {%- endfor %}
     {%- for metric in plan.metrics if metric.missing == 'exclude' %}

@@ -1,4 +1,4 @@
-{#- Rows of facts at event grain, only for quantiles of events: the one kind of metric that no per-unit total carries. -#}
+{#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. -#}
 {%- set metrics = evalhouse.event_quantile_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 

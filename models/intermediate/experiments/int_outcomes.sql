@@ -1,6 +1,10 @@
 {%- set columns = evalhouse.columns_used_by_metrics('outcomes', evalhouse.raw_columns('outcomes'), [
     'outcome_id', 'unit_id', 'event_name', 'occurred_at', 'value', 'session_id', 'trace_id', 'actor', 'loaded_at'
 ]) -%}
+{%- set quoted_columns = [] -%}
+{%- for column in columns -%}
+    {%- do quoted_columns.append(adapter.quote(column)) -%}
+{%- endfor -%}
 
 with outcomes as (
     select * from {{ ref('evalhouse', 'stg_outcomes') }}
@@ -11,7 +15,8 @@ numbered as (
     select
         *,
         {{ evalhouse.first_of_key(
-            ['outcome_id'], 'loaded_at', ['occurred_at', 'unit_id', 'event_name', 'value']
+            ['outcome_id'], 'loaded_at',
+            ['occurred_at', 'unit_id', 'event_name', 'value', 'session_id', 'trace_id', 'actor'] + quoted_columns
         ) }} as row_of_key
     from outcomes
 )
@@ -25,8 +30,8 @@ select
     session_id,
     trace_id,
     actor,
-    {%- for column in columns %}
-    {{ adapter.quote(column) }},
+    {%- for column in quoted_columns %}
+    {{ column }},
     {%- endfor %}
     loaded_at
 from numbered

@@ -57,7 +57,7 @@ slopes as {{ evalhouse.materialized() }} (
     select
         *,
         units_control + units_treatment as units_both,
-        covariate_value_control - covariate_value_treatment as covariate_gap,
+        covariate_value_control - covariate_value_treatment as covariate_lead_of_control,
         case
             when not is_cuped then null
             -- Without spread within the arms, a slope would be made of rounding.
@@ -65,12 +65,15 @@ slopes as {{ evalhouse.materialized() }} (
             -- Means: slope over the two arms together. Ratios: slope over the arms' own deviations.
             when metric_type = 'ratio'
                 then (units_control * covariance_control + units_treatment * covariance_treatment)
-                    / nullif(units_control * covariate_variance_control + units_treatment * covariate_variance_treatment, 0)
+                    / nullif(
+                        units_control * covariate_variance_control + units_treatment * covariate_variance_treatment, 0
+                    )
             else (
                 (units_control - 1) * units_control * covariance_control
                 + (units_treatment - 1) * units_treatment * covariance_treatment
                 + units_control * units_treatment / (units_control + units_treatment)
-                * (covariate_value_control - covariate_value_treatment) * (metric_value_control - metric_value_treatment)
+                * (covariate_value_control - covariate_value_treatment)
+                * (metric_value_control - metric_value_treatment)
             ) / nullif(
                 (units_control - 1) * units_control * covariate_variance_control
                 + (units_treatment - 1) * units_treatment * covariate_variance_treatment
@@ -89,12 +92,12 @@ adjusted as {{ evalhouse.materialized() }} (
         units_control / units_both as share_control,
         units_treatment / units_both as share_treatment,
         -- Cross terms with theta = 0 must not become null where a metric has no covariate.
-        coalesce(covariate_gap, 0) as gap,
-        coalesce(covariate_variance_control + covariate_variance_treatment, 0) as gap_variance,
+        coalesce(covariate_lead_of_control, 0) as lead_of_control,
+        coalesce(covariate_variance_control + covariate_variance_treatment, 0) as lead_variance,
         coalesce(covariance_control, 0) as cov_control,
         coalesce(covariance_treatment, 0) as cov_treatment,
-        coalesce(covariate_variance_control, 0) as cv_control,
-        coalesce(covariate_variance_treatment, 0) as cv_treatment
+        coalesce(covariate_variance_control, 0) as covariate_var_control,
+        coalesce(covariate_variance_treatment, 0) as covariate_var_treatment
     from slopes
 )
 
@@ -113,19 +116,21 @@ select
     theta,
     refused_because,
     centre,
-    metric_value_control - theta * share_treatment * gap as adjusted_value_control,
-    metric_value_treatment + theta * share_control * gap as adjusted_value_treatment,
-    variance_control + theta * theta * share_treatment * share_treatment * gap_variance
+    metric_value_control - theta * share_treatment * lead_of_control as adjusted_value_control,
+    metric_value_treatment + theta * share_control * lead_of_control as adjusted_value_treatment,
+    variance_control + theta * theta * share_treatment * share_treatment * lead_variance
     - 2 * theta * share_treatment * cov_control as adjusted_variance_control,
-    variance_treatment + theta * theta * share_control * share_control * gap_variance
+    variance_treatment + theta * theta * share_control * share_control * lead_variance
     - 2 * theta * share_control * cov_treatment as adjusted_variance_treatment,
     theta * (share_control * cov_control + share_treatment * cov_treatment)
-    - theta * theta * share_control * share_treatment * gap_variance as adjusted_covariance,
+    - theta * theta * share_control * share_treatment * lead_variance as adjusted_covariance,
     -- Each arm's own part of the variance of the difference, for its degrees of freedom.
-    {{ evalhouse.remaining_variance('variance_control', 'theta', 'cv_control', 'cov_control') }} as own_variance_control,
-    {{ evalhouse.remaining_variance('variance_treatment', 'theta', 'cv_treatment', 'cov_treatment') }} as own_variance_treatment,
+    {{ evalhouse.remaining_variance('variance_control', 'theta', 'covariate_var_control', 'cov_control') }}
+        as own_variance_control,
+    {{ evalhouse.remaining_variance('variance_treatment', 'theta', 'covariate_var_treatment', 'cov_treatment') }}
+        as own_variance_treatment,
     variance_control + variance_treatment as unadjusted_variance,
-    -covariate_gap as covariate_difference,
+    -covariate_lead_of_control as covariate_difference,
     covariate_variance_control,
     covariate_variance_treatment,
     -- Phases differ in their split: each counts for the information that it holds about the difference.

@@ -1,7 +1,8 @@
 {#-
-    Quantiles by arm and slice with the variance of Deng, Knoblich and Lu (KDD 2018): the share of values at or below the
-    quantile has the sampling error of a ratio over independent groups (units, or clusters of them), and the order
-    statistics one critical value of that error around the quantile carry it over to the value's scale, without a density.
+    Quantiles by arm and slice with the variance of Deng, Knoblich and Lu (KDD 2018): the share of values at or below
+    the quantile has the sampling error of a ratio over independent groups (units, or clusters of them), and the order
+    statistics one critical value of that error around the quantile carry it over to the value's scale, without a
+    density.
 -#}
 {%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 
@@ -21,7 +22,7 @@ shares as {{ evalhouse.materialized() }} (
         max(alpha) as alpha,
         cast(sum(units) as {{ dbt.type_bigint() }}) as units,
         count(*) as independent_groups,
-        max(case when is_clustered = 1 or quantile_of = 'events' then 1 else 0 end) as is_grouped,
+        max(case when is_clustered or quantile_of = 'events' then 1 else 0 end) as is_grouped,
         sum(values_of_group) as values_in_slice,
         sum(values_at_or_below) / sum(values_of_group) as share_at_or_below,
         avg(values_of_group) as mean_values,
@@ -83,8 +84,8 @@ select
     order_statistics.lower_value,
     order_statistics.upper_value,
     -- Value per unit of share: carries an error of the share over to the scale of the metric.
-    (order_statistics.upper_value - order_statistics.lower_value) / nullif(2 * bounded.critical_value * bounded.share_error, 0)
-        as value_per_share,
+    (order_statistics.upper_value - order_statistics.lower_value)
+    / nullif(2 * bounded.critical_value * bounded.share_error, 0) as value_per_share,
     case
         when bounded.lower_fraction is null or bounded.lower_fraction <= 0 or bounded.upper_fraction >= 1
             then 'too_few_units_for_quantile'

@@ -17,14 +17,15 @@ select
     {{ evalhouse.qualified('ranked', slice_key) }},
     ranked.group_id,
     min(ranked.quantile) as quantile,
-    max(case when ranked.is_clustered then 1 else 0 end) as is_clustered,
+    max(case when ranked.is_clustered then 1 else 0 end) = 1 as is_clustered,
     max(ranked.alpha) as alpha,
     min(ranked.quantile_of) as quantile_of,
     min(estimates.quantile_value) as quantile_value,
     count(distinct ranked.unit_id) as units,
     cast(count(*) as {{ evalhouse.type_double() }}) as values_of_group,
-    cast(sum(case when ranked.metric_value <= estimates.quantile_value then 1 else 0 end) as {{ evalhouse.type_double() }})
-        as values_at_or_below
+    cast(
+        count(case when ranked.metric_value <= estimates.quantile_value then 1 end) as {{ evalhouse.type_double() }}
+    ) as values_at_or_below
 from ranked
 inner join estimates
     on {{ evalhouse.joined('ranked', 'estimates', slice_key) }}

@@ -77,7 +77,10 @@ select
     quantiles.quantile,
     experiments.is_clustered,
     experiments.alpha,
-    row_number() over (partition by {{ evalhouse.qualified('sliced', slice_key) }} order by sliced.metric_value) as value_rank,
+    row_number() over (
+        partition by {{ evalhouse.qualified('sliced', slice_key) }}
+        order by sliced.metric_value
+    ) as value_rank,
     count(*) over (partition by {{ evalhouse.qualified('sliced', slice_key) }}) as values_in_slice
 from sliced
 inner join quantiles on sliced.metric_name = quantiles.metric_name

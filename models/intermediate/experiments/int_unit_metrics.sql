@@ -5,8 +5,10 @@
     + dimensions | map(attribute='name') | list -%}
 {%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
 {%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
-{%- set earliest = plan.totals | selectattr('period', 'equalto', 'before') | map(attribute='days') | list + [0] -%}
-{%- set earliest_delay = plan.totals | map(attribute='delay') | list + [0] -%}
+{%- set history_days = plan.totals | selectattr('period', 'equalto', 'before') | map(attribute='days') | list -%}
+{%- set longest_history = (history_days + [0]) | max -%}
+{%- set earliest_delay = (plan.totals | map(attribute='delay') | list + [0]) | min -%}
+{%- set earliest_second = (earliest_delay - longest_history * 86400) | round | int -%}
 
 with units as (
     select
@@ -39,9 +41,8 @@ events as (
         fact_unit_id,
         fact_time
         {%- for measure in plan.measures %},
-        {% if measure.fact == fact -%} {{ measure.name }}
-        {%- else -%} cast(null as {{ dbt.type_string() if measure.is_text else evalhouse.type_double() }}) as {{ measure.name }}
-        {%- endif %}
+        {%- set data_type = dbt.type_string() if measure.is_text else evalhouse.type_double() %}
+        {{ 'cast(null as ' ~ data_type ~ ') as ' if measure.fact != fact }}{{ measure.name }}
         {%- endfor %}
     from {{ fact }}_measures
     {%- endfor %}
@@ -60,7 +61,7 @@ unit_totals as (
     from units
     left join events
         on units.unit_id = events.fact_unit_id
-        and events.fact_time >= {{ evalhouse.shifted('units.first_exposed_at', ((earliest_delay | min) - (earliest | max) * 86400) | round | int) }}
+        and events.fact_time >= {{ evalhouse.shifted('units.first_exposed_at', earliest_second) }}
     group by units.experiment_id, units.unit_id
 ),
 {%- else %}

@@ -1,4 +1,5 @@
 {%- set plan = evalhouse.metric_plan() -%}
+{%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
 {%- set facts = (['outcomes'] if evalhouse.has_input('outcomes') else []) + plan.facts -%}
 
 with exposed_units as (
@@ -20,7 +21,15 @@ sources as (
         '{{ fact }}' as source_name,
         max({{ spec.time }}) as newest_at,
         {%- if spec.loaded_at %}
-        {{ evalhouse.percentile_cont(evalhouse.seconds_between(spec.time, spec.loaded_at), 0.99) }} as load_lag_seconds
+        {#- Only recent rows: a backfill of old ones says nothing about how late new ones are. #}
+        (
+            select {{ evalhouse.percentile_cont(evalhouse.seconds_between(spec.time, spec.loaded_at), 0.99) }}
+            from {{ spec.relation }}
+            where {{ spec.time }} >= (
+                select {{ dbt.dateadd('day', -7, 'max(' ~ spec.time ~ ')') }}
+                from {{ spec.relation }}
+            )
+        ) as load_lag_seconds
         {%- else %}
         cast(null as {{ evalhouse.type_double() }}) as load_lag_seconds
         {%- endif %}
@@ -35,7 +44,10 @@ lagged as (
     select
         source_name,
         newest_at,
-        cast(round(greatest(coalesce(load_lag_seconds, 0), 0)) as {{ dbt.type_bigint() }}) as load_lag_seconds,
+        cast(
+            round(least(greatest(coalesce(load_lag_seconds, 0), 0), {{ lookback_days * 86400 }}))
+            as {{ dbt.type_bigint() }}
+        ) as load_lag_seconds,
         coalesce({{ evalhouse.as_of_literal() }}, max(newest_at) over ()) as as_of_at
     from sources
 ),
@@ -43,7 +55,8 @@ lagged as (
 watermarks as (
     select
         *,
-        -- Rows within the usual load lag of the newest row may still be on their way.
+        -- Rows within the usual load lag of the newest row may still be on their way; none is waited for beyond the
+        -- lookback.
         {{ dbt.dateadd('second', '-load_lag_seconds', 'newest_at') }} as watermark_at
     from lagged
 )
@@ -54,8 +67,8 @@ select
     load_lag_seconds,
     watermark_at,
     as_of_at,
-    -- A source that trails the newest by no more than a day is quiet, not dead: where nothing has to ripen, its rows are
-    -- complete up to now. Beyond a day, only what it has delivered counts.
+    -- A source that trails the newest by no more than a day is quiet, not dead: where nothing has to ripen, its rows
+    -- are complete up to now. Beyond a day, only what it has delivered counts.
     case
         when newest_at >= {{ dbt.dateadd('day', -1, 'as_of_at') }} then as_of_at
         else newest_at

@@ -14,7 +14,8 @@ with configured as (
         cast({{ evalhouse.text_literal(evalhouse.metric_definition(metric)) }} as {{ string }}) as definition,
         {{ 'true' if metric.cuped else 'false' }} as is_cuped,
         cast({{ metric.delay_hours }} as {{ double }}) as delay_hours,
-        cast({{ metric.span_seconds / 3600 if metric.span_seconds is not none else 'null' }} as {{ double }}) as window_hours
+        {%- set window_hours = metric.span_seconds / 3600 if metric.span_seconds is not none else 'null' %}
+        cast({{ window_hours }} as {{ double }}) as window_hours
     {{ 'union all' if not loop.last }}
     {%- else %}
     select

@@ -2,6 +2,7 @@
     nothing broke it: an absent count would look like an absent check. -#}
 {%- set rules = [
     ('exposures', 'missing_key', 'dropped', 'experiment, variation, unit or time is null, blank or unreadable'),
+    ('exposures', 'after_load', 'dropped', 'more than a day later than its own load: a clock fault'),
     ('exposures', 'after_as_of', 'dropped', 'later than analysis.as_of'),
     ('exposures', 'shadow', 'dropped', 'a shadow exposure: the unit saw nothing'),
     ('exposures', 'held_out', 'dropped', 'a holdout exposure outside a holdout experiment'),
@@ -12,19 +13,20 @@
     ('exposures', 'several_variations', 'dropped', 'the unit was exposed to several variations of the experiment'),
     ('exposures', 'missing_cluster', 'dropped', 'the experiment has clusters, the unit has none'),
     ('outcomes', 'missing_key', 'dropped', 'outcome, unit, event name or time is null, blank or unreadable'),
+    ('outcomes', 'after_load', 'dropped', 'more than a day later than its own load: a clock fault'),
     ('outcomes', 'after_as_of', 'dropped', 'later than analysis.as_of'),
     ('outcomes', 'duplicate', 'dropped', 'outcome_id seen before: the latest load is kept'),
     ('outcomes', 'unusable_value', 'repaired', 'value is no finite number below 1e100: set to null'),
-    ('outcomes', 'before_exposure', 'dropped', 'before the unit met any experiment: a covariate at most, never an outcome'),
+    ('outcomes', 'before_exposure', 'dropped', 'before the unit met any experiment: at most a covariate'),
     ('outcomes', 'unit_never_exposed', 'dropped', 'the unit is in no experiment'),
     ('experiments', 'missing_key', 'dropped', 'experiment_id is null or blank'),
     ('experiments', 'duplicate', 'dropped', 'experiment_id seen before: the latest registration is kept'),
     ('experiments', 'end_before_start', 'repaired', 'ended_at before started_at: taken as not ended'),
     ('experiments', 'impossible_alpha', 'repaired', 'alpha outside (0, 0.5): the configured alpha is used'),
-    ('experiments', 'unknown_control', 'repaired', 'control_variation_id is no variation of the experiment: the default control is used'),
+    ('experiments', 'unknown_control', 'repaired', 'control_variation_id is no variation of it: the default is used'),
     ('experiment_variations', 'missing_key', 'dropped', 'experiment or variation is null or blank'),
     ('experiment_variations', 'duplicate', 'dropped', 'variation seen before: the greater weight is kept'),
-    ('experiment_variations', 'impossible_weight', 'repaired', 'expected_weight is negative or no number: an equal split is expected'),
+    ('experiment_variations', 'impossible_weight', 'repaired', 'expected_weight is no weight: the split is equal'),
     ('experiment_phases', 'missing_key', 'dropped', 'experiment, variation or start is null, blank or unreadable'),
     ('experiment_phases', 'duplicate', 'dropped', 'phase and variation seen before: the greater weight is kept'),
     ('experiment_phases', 'impossible_weight', 'dropped', 'expected_weight is negative or no number')
@@ -129,6 +131,7 @@ noticed_later as (
         'repeat_exposure' as rule,
         sum(exposure_rows - 1) as matching_rows
     from exposed_units
+    where excluded_by is null
 
     union all
 
@@ -145,8 +148,10 @@ noticed_later as (
     select
         'outcomes' as input_name,
         'duplicate' as rule,
-        (select sum(matching_rows) from rejected where input_name = 'outcomes' and rule = 'accepted')
-        - (select count(*) from outcomes) as matching_rows
+        accepted.matching_rows - kept.matching_rows as matching_rows
+    from rejected as accepted
+    cross join (select count(*) as matching_rows from outcomes) as kept
+    where accepted.input_name = 'outcomes' and accepted.rule = 'accepted'
 
     union all
 

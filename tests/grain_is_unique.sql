@@ -1,0 +1,32 @@
+-- Every small table has the grain that it says. By full name: a test in YAML would look its model up by the bare name, and
+-- meet a model of the user's own.
+{%- set slice = ['experiment_id', 'metric_name', 'dimension_name', 'dimension_value', 'variation_id'] -%}
+{%- set grains = {
+    'experiment_results': slice,
+    'experiment_health': ['experiment_id', 'check_name', 'scope'],
+    'input_quality': ['input_name', 'rule'],
+    'dim_experiments': ['experiment_id'],
+    'dim_metrics': ['metric_name'],
+    'int_experiment_variations': ['experiment_id', 'variation_id'],
+    'int_watermarks': ['source_name'],
+    'int_arm_estimates': slice + ['phase_number'],
+    'int_comparisons': slice,
+    'int_arm_counts': ['experiment_id', 'check_name', 'scope', 'phase_number', 'variation_id'],
+    'numbers': ['n']
+} -%}
+{%- for model, columns in grains.items() %}
+select
+    '{{ model }}' as model_name,
+    {%- for column in columns %}
+    {{ "coalesce(cast(" ~ column ~ " as " ~ dbt.type_string() ~ "), '(null)')" }}{{ " || ' ' ||" if not loop.last }}
+    {%- endfor %} as grain,
+    count(*) as rows_of_grain
+from {{ ref('evalhouse', model) }}
+group by {{ columns | join(', ') }}
+having
+    count(*) > 1
+    {%- for column in columns %}
+    or count({{ column }}) < count(*)
+    {%- endfor %}
+{{ 'union all' if not loop.last }}
+{%- endfor %}
