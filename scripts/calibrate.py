@@ -12,6 +12,7 @@ that records add up. Seeds follow from the cell and the number of the run.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -448,6 +449,14 @@ def save_results(path: Path, runs: list[dict[str, Any]]) -> None:
     partial.replace(path)
 
 
+def digest(project: Path) -> str:
+    """Names the package's code, so that every record says what it was measured on."""
+    hashed = hashlib.sha256()
+    for file in sorted(item for folder in ("macros", "models") for item in (project / folder).rglob("*.sql")):
+        hashed.update(str(file.relative_to(project)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return hashed.hexdigest()[:12]
+
+
 def calibrate(
     results: Path,
     directory: Path,
@@ -461,6 +470,7 @@ def calibrate(
     done = {tuple(run[key] for key in keys) for run in runs}
     wanted = list(plan(experiments, families, sizes))
     started = time.time()
+    package = digest(project)
     for number, item in enumerate(wanted, 1):
         if tuple(item[key] for key in keys) in done:
             continue
@@ -478,7 +488,8 @@ def calibrate(
         with duckdb.connect(str(database), read_only=True) as connection:
             frame = connection.sql("from main_evalhouse.experiment_results").df()
         database.unlink()
-        runs.append({**item, "seconds": round(time.time() - begun, 1), "cells": count(frame, item["family"])})
+        seconds = round(time.time() - begun, 1)
+        runs.append({**item, "package": package, "seconds": seconds, "cells": count(frame, item["family"])})
         save_results(results, runs)
         print(
             f"{time.strftime('%H:%M:%S')} run {number}/{len(wanted)}: {item['family']} n={item['n']} "

@@ -21,7 +21,7 @@
         {%- set given = all_given[loop.index0] -%}
         {%- set type = metric['type'] -%}
         {%- set keys = fields['metric_keys'][type] -%}
-        {%- for key in given if key not in keys and given[key] != fields['metric'][key]['default'] -%}
+        {%- for key in given if key not in keys and given[key] not in [none, fields['metric'][key]['default']] -%}
             {%- do refuse(
                 path ~ '.' ~ key, given[key], 'remove it, the keys of a ' ~ type ~ ' metric are ' ~ keys | join(', ')
             ) -%}

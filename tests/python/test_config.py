@@ -33,7 +33,7 @@ from dbt_common.exceptions import CompilationError
 REPO = Path(__file__).resolve().parents[2]
 
 ROOT_KEYS = "raw_schema, source_tables, inputs, dimensions, protected_dimensions, metrics, facts, guardrails, analysis"
-EVERY = "name, description, type, fact, role, direction, delay_hours, window_hours, missing"
+EVERY = "name, description, type, fact, role, direction, delay_hours, window_hours"
 METRIC_KEYS = (
     "name, description, type, fact, role, direction, where, value, aggregate, denominator, delay_hours, window_hours, "
     "missing, cap, cuped, cuped_days, quantile, quantile_of, steps"
@@ -150,7 +150,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         metric(denominator={"value": "1"}),
         (
             f'metrics[0] (m).denominator is {{"value": "1"}}; remove it, the keys of a mean metric are '
-            f"{EVERY}, where, value, aggregate, cap, cuped, cuped_days"
+            f"{EVERY}, where, value, aggregate, missing, cap, cuped, cuped_days"
         ),
     ),
     (metric(delay_hours=-1), "metrics[0] (m).delay_hours is -1; allowed: a number, 0 or above"),
@@ -159,6 +159,14 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (metric(window_hours=-24), "metrics[0] (m).window_hours is -24; allowed: a number above 0"),
     (metric(window_hours=True), "metrics[0] (m).window_hours is true; allowed: a number above 0"),
     (metric(window_hours=float("inf")), "metrics[0] (m).window_hours is Infinity; allowed: a number above 0"),
+    (
+        metric("proportion", missing="exclude"),
+        "metrics[0] (m).missing is 'exclude'; set value as well: without it, a unit without a matching row is a zero",
+    ),
+    (
+        metric("participation", missing="exclude"),
+        f"metrics[0] (m).missing is 'exclude'; remove it, the keys of a participation metric are {EVERY}, where, cap",
+    ),
     (metric(missing="drop"), "metrics[0] (m).missing is 'drop'; allowed: zero, exclude"),
     (metric(cap=0.99), "metrics[0] (m).cap is 0.99; allowed: a mapping with the keys kind, value"),
     (
@@ -172,7 +180,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         metric("proportion", cap={"kind": "absolute", "value": 1}),
         (
             f'metrics[0] (m).cap is {{"kind": "absolute", "value": 1}}; remove it, the keys of a proportion '
-            f"metric are {EVERY}, where, value"
+            f"metric are {EVERY}, where, value, missing"
         ),
     ),
     (metric(cuped="yes"), "metrics[0] (m).cuped is 'yes'; allowed: true, false"),
@@ -180,13 +188,13 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (metric(cuped_days=0), "metrics[0] (m).cuped_days is 0; allowed: a number above 0"),
     (
         metric("retention", delay_hours=24, cuped=True),
-        f"metrics[0] (m).cuped is true; remove it, the keys of a retention metric are {EVERY}, where, value",
+        f"metrics[0] (m).cuped is true; remove it, the keys of a retention metric are {EVERY}, where, value, missing",
     ),
     (
         metric(quantile=0.5),
         (
             f"metrics[0] (m).quantile is 0.5; remove it, the keys of a mean metric are {EVERY}, where, "
-            "value, aggregate, cap, cuped, cuped_days"
+            "value, aggregate, missing, cap, cuped, cuped_days"
         ),
     ),
     (
@@ -252,7 +260,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         metric(steps=STEPS),
         (
             f'metrics[0] (m).steps is [{{"where": "a"}}, {{"where": "b"}}]; remove it, the keys of a mean '
-            f"metric are {EVERY}, where, value, aggregate, cap, cuped, cuped_days"
+            f"metric are {EVERY}, where, value, aggregate, missing, cap, cuped, cuped_days"
         ),
     ),
     ({"metrics": [{**MEAN, "name": f"m{i}"} for i in range(201)]}, "metrics has 201 entries; allowed: at most 200"),

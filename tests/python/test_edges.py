@@ -59,7 +59,7 @@ def check_results(mart: pd.DataFrame, alpha: float = 0.05, alphas: dict[str, flo
     assert (
         mart[[*KEY, "status", "verdict", "adjustment", "units_control", "units_treatment", "as_of_at"]]
         .notna()
-        .all(None)
+        .all(axis=None)
     )
     assert set(mart["status"]) <= {"ok", "insufficient", "refused", "missing"}
     is_ok = mart["status"] == "ok"
@@ -68,13 +68,13 @@ def check_results(mart: pd.DataFrame, alpha: float = 0.05, alphas: dict[str, flo
     assert silent.empty, silent[[*KEY, "status"]]
     assert mart.loc[~is_ok, "status_reason"].notna().all()
     assert (mart["verdict"].eq("not_computed") == ~is_ok).all()
-    assert mart.loc[~is_ok, ["p_value", "p_value_adjusted", "ci_lower_absolute", "ci_lower_relative"]].isna().all(None)
+    assert mart.loc[~is_ok, ["p_value", "p_value_adjusted", "ci_lower_absolute", "ci_lower_relative"]].isna().all(axis=None)
     ok = mart[is_ok]
     level = level[is_ok]
     # A reason where everything was computed would be noise.
     assert ok.loc[ok["status_reason"].notna(), RESULT_NUMBERS].isna().any(axis=1).all()
-    assert ok[ALWAYS].notna().all(None), ok.loc[ok[ALWAYS].isna().any(axis=1), KEY]
-    assert np.isfinite(ok[ALWAYS].astype(float)).all(None)
+    assert ok[ALWAYS].notna().all(axis=None), ok.loc[ok[ALWAYS].isna().any(axis=1), KEY]
+    assert np.isfinite(ok[ALWAYS].astype(float)).all(axis=None)
     for name in ("p_value", "p_value_adjusted", "sequential_p_value"):
         assert ok[name].dropna().between(0, 1).all()
     assert (ok["p_value_adjusted"] >= ok["p_value"]).all()
