@@ -580,6 +580,16 @@ def judged(runs: Iterable[dict[str, Any]]) -> Iterator[tuple[str, int, str, Metr
         yield family, n, cell, metric, counts, rates, missed
 
 
+def judged_in_order(runs: Iterable[dict[str, Any]]) -> list[tuple[str, int, str, Metric, Counter, dict, list[str]]]:
+    order = list(FAMILIES)
+
+    def position(row: tuple) -> tuple:
+        family, n, cell = row[:3]
+        return order.index(family), list(FAMILIES[family].metrics).index(cell.split(":")[0]), cell, n
+
+    return sorted(judged(runs), key=position)
+
+
 def label_of(cell: str, metric: Metric) -> str:
     kind = cell.partition(":")[2]
     return metric.label + {"": "", "both": ", clusters in both arms", "one": ", clusters in one arm"}[kind]
@@ -593,13 +603,7 @@ def table(runs: Iterable[dict[str, Any]]) -> tuple[str, list[str]]:
     ]  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     failures = []
-    order = list(FAMILIES)
-
-    def position(row: tuple) -> tuple:
-        family, n, cell = row[:3]
-        return order.index(family), list(FAMILIES[family].metrics).index(cell.split(":")[0]), cell, n
-
-    for _, n, cell, metric, counts, rates, missed in sorted(judged(runs), key=position):
+    for _, n, cell, metric, counts, rates, missed in judged_in_order(runs):
         reduction = f"{rates['variance_reduction']:.3f} ({metric.rho**2:.3f})" if "variance_reduction" in rates else ""
         values = [
             label_of(cell, metric),

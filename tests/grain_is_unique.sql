@@ -1,5 +1,5 @@
--- Every small table has the grain that it says. By full name: a test in YAML would look its model up by the bare name, and
--- meet a model of the user's own.
+-- Every small table has the grain that it says. By full name: a test in YAML would look its model up by the bare name,
+-- and meet a model of the user's own.
 {%- set slice = ['experiment_id', 'metric_name', 'dimension_name', 'dimension_value', 'variation_id'] -%}
 {%- set grains = {
     'experiment_results': slice,

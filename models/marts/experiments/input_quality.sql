@@ -31,6 +31,10 @@
     ('experiment_phases', 'duplicate', 'dropped', 'phase and variation seen before: the greater weight is kept'),
     ('experiment_phases', 'impossible_weight', 'dropped', 'expected_weight is negative or no number')
 ] -%}
+{%- set own_facts = evalhouse.metric_plan().facts | reject('equalto', 'outcomes') | list -%}
+{%- for fact in own_facts -%}
+    {%- do rules.append((fact, 'missing_key', 'dropped', 'unit or time is null, blank or unreadable')) -%}
+{%- endfor -%}
 
 with exposures as (
     select * from {{ ref('evalhouse', 'stg_exposures') }}
@@ -115,6 +119,18 @@ rejected as (
         count(*) as matching_rows
     from experiment_phases
     group by rejected_by
+    {%- for fact in own_facts %}
+    {%- set spec = evalhouse.fact_spec(fact) %}
+
+    union all
+
+    select
+        '{{ fact }}' as input_name,
+        case when {{ spec.unit }} is null or {{ spec.time }} is null then 'missing_key' else 'accepted' end as rule,
+        count(*) as matching_rows
+    from {{ spec.relation }}
+    group by case when {{ spec.unit }} is null or {{ spec.time }} is null then 'missing_key' else 'accepted' end
+    {%- endfor %}
 ),
 
 rows_seen as (
@@ -227,7 +243,7 @@ matches as (
 ),
 
 rules as (
-    {%- for input_name, rule, effect, description in rules if evalhouse.has_input(input_name) %}
+    {%- for input_name, rule, effect, description in rules if input_name in own_facts or evalhouse.has_input(input_name) %}
     select
         '{{ input_name }}' as input_name,
         '{{ rule }}' as rule,
