@@ -1,12 +1,12 @@
 """Benchmarks: is the package fast enough, and are its error rates what they claim to be?
 
-    python scripts/bench.py                            both, small: about three minutes
+    python scripts/bench.py                            both, small: a few minutes
     python scripts/bench.py --performance --scale 0.2  against the hand-written plan, 10 million outcomes
     python scripts/bench.py --calibration              every cell of docs/calibration.md; resumes; most of an hour
 
-Performance: simulated raw tables, ten metrics, five experiments. The package and bench/reference.sql take turns over the same
-DuckDB file, each time in a process of its own; their effects must agree. The package on empty tables gives dbt's fixed
-cost. Every run leaves a JSON record in bench_results/.
+Performance: simulated raw tables, ten metrics, five experiments. The package and bench/reference.sql take turns over
+the same DuckDB file, each time in a process of its own; their effects must agree. The package on empty tables gives
+dbt's fixed cost. Every run leaves a JSON record in bench_results/.
 """
 
 from __future__ import annotations
@@ -58,11 +58,18 @@ RATIOS = {
 def variables() -> dict[str, Any]:
     metrics: list[dict[str, Any]] = []
     for name, (event, _, value) in MEANS.items():
-        metric = {"name": name, "type": "mean", "where": f"event_name = '{event}'", "cuped": True, "cuped_days": 28}
+        metric = {
+            "name": name,
+            "type": "mean",
+            "fact": "outcomes",
+            "where": f"event_name = '{event}'",
+            "cuped": True,
+            "cuped_days": 28,
+        }
         metrics.append({**metric, "value": value} if value else metric)
     for name, (numerator, denominator) in RATIOS.items():
         event, _, value = MEANS[numerator]
-        metric = {"name": name, "type": "ratio", "where": f"event_name = '{event}'"}
+        metric = {"name": name, "type": "ratio", "fact": "outcomes", "where": f"event_name = '{event}'"}
         metric["denominator"] = {"where": f"event_name = '{MEANS[denominator][0]}'"}
         metrics.append({**metric, "value": value} if value else metric)
     return {"raw_schema": "raw", "inputs": ["exposures", "outcomes"], "metrics": metrics}
@@ -79,7 +86,8 @@ def generate(connection: duckdb.DuckDBPyConnection, scale: float) -> dict[str, i
     start = "timestamp '2024-03-01 00:00:00'"
     connection.execute("create schema if not exists raw")
     connection.execute(
-        "create or replace temp macro draw(i, stream) as ((hash(i * 32 + stream) >> 11) + 0.5) / 9007199254740992.0"
+        "create or replace temp macro draw(i, stream) as"
+        " ((hash(i * 32 + stream) >> 11)::double + 0.5) / 9007199254740992"
     )
     connection.execute(
         "create or replace temp macro normal(i, stream) as"
@@ -332,8 +340,8 @@ def print_calibration(runs: list[dict[str, Any]], console: Console) -> list[str]
     """The table; returns the bars that were missed."""
     table = Table(title="Calibration, nominal 5%")
     for head, justify in (
-        ("metric", "left"), ("n per arm", "right"), ("experiments", "right"), ("type I", "right"), ("relative", "right"),
-        ("coverage", "right"), ("relative", "right"), ("sequential", "right"),
+        ("metric", "left"), ("n per arm", "right"), ("experiments", "right"), ("type I", "right"),
+        ("relative", "right"), ("coverage", "right"), ("relative", "right"), ("sequential", "right"),
     ):  # fmt: skip
         table.add_column(head, justify=justify)
     failures = []

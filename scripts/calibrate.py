@@ -3,6 +3,7 @@
     python scripts/calibrate.py                      everything; resumes where an earlier run stopped
     python scripts/calibrate.py --experiments 200    a small sample of every cell
     python scripts/calibrate.py --table              only print what the results so far say
+    python scripts/calibrate.py --document           and write it into docs/calibration.md
 
 Every metric is analysed twice in the same experiments: without an effect (type-I error) and with the treatment's values
 multiplied (coverage). Results are added to a JSON file after every run of dbt, one record per run with plain counts, so
@@ -32,6 +33,9 @@ import pandas as pd
 import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "calibration.md"
+MARKERS = ("<!-- results -->", "<!-- end of results -->")
+RUN_KEYS = ("family", "n", "run", "experiments")
 SEED = 20240229
 ALPHA = 0.05
 LIFT = 1.2
@@ -466,13 +470,12 @@ def calibrate(
     project: Path = ROOT,
 ) -> list[dict[str, Any]]:
     runs = load_results(results)
-    keys = ("family", "n", "run", "experiments")
-    done = {tuple(run[key] for key in keys) for run in runs}
+    done = {tuple(run[key] for key in RUN_KEYS) for run in runs}
     wanted = list(plan(experiments, families, sizes))
     started = time.time()
     package = digest(project)
     for number, item in enumerate(wanted, 1):
-        if tuple(item[key] for key in keys) in done:
+        if tuple(item[key] for key in RUN_KEYS) in done:
             continue
         begun = time.time()
         work = directory / item["family"]
@@ -626,6 +629,25 @@ def table(runs: Iterable[dict[str, Any]]) -> tuple[str, list[str]]:
     return "\n".join(lines), failures
 
 
+def write_document(runs: list[dict[str, Any]]) -> None:
+    """Replaces what stands between the markers of the document."""
+    text, failures = table(runs)
+    known = {tuple(run[key] for key in RUN_KEYS) for run in runs}
+    wanted = [tuple(item[key] for key in RUN_KEYS) for item in plan(None, list(FAMILIES), None)]
+    packages = ", ".join(sorted({run.get("package", "not recorded") for run in runs}))
+    done = sum(item in known for item in wanted)
+    state = f"{done} of {len(wanted)} runs of dbt, seed {SEED}; code measured (hash of models and macros): {packages}."
+    missed = (
+        "\n".join(["Missed bars:", "", *(f"- {sentence}" for sentence in failures)]) if failures else "No bar missed."
+    )
+    before, _, rest = DOCUMENT.read_text().partition(MARKERS[0])
+    _, found, after = rest.partition(MARKERS[1])
+    if not found:
+        raise SystemExit(f"calibrate: {DOCUMENT.relative_to(ROOT)} lacks {MARKERS[0]} or {MARKERS[1]}")
+    body = f"\n\n{state}\n\n{text}\n\n{missed}\n\n"
+    DOCUMENT.write_text(before + MARKERS[0] + body + MARKERS[1] + after)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "bench_results" / "calibration.json")
@@ -635,8 +657,9 @@ def main() -> int:
     parser.add_argument("--n", action="append", type=int, help="only this size of an arm")
     parser.add_argument("--project", type=Path, default=ROOT, help="another copy of the package")
     parser.add_argument("--table", action="store_true", help="only print what the results so far say")
+    parser.add_argument("--document", action="store_true", help="the same, and write it into docs/calibration.md")
     arguments = parser.parse_args()
-    if arguments.table:
+    if arguments.table or arguments.document:
         runs = load_results(arguments.results)
     else:
         runs = calibrate(
@@ -647,6 +670,8 @@ def main() -> int:
             arguments.n,
             arguments.project.resolve(),
         )
+    if arguments.document:
+        write_document(runs)
     text, failures = table(runs)
     print(text)
     print(*(["", "Missed:", *failures] if failures else ["", "Every cell keeps its bars."]), sep="\n")

@@ -644,6 +644,7 @@ SMALL = [
     },
     {"name": "average", "type": "ratio", "fact": "outcomes", "value": "value", "denominator": {"aggregate": "count"}},
 ]
+SMALL_WORLD = {"inputs": ["exposures", "outcomes"], "metrics": SMALL, "analysis": {"as_of": "2024-03-04"}}
 
 
 def test_whole_number_keys_and_as_of(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
@@ -657,8 +658,7 @@ def test_whole_number_keys_and_as_of(engine: str, warehouse_factory: Callable[..
     events["value"] = rng.integers(0, 9, 1_000)
     warehouse.load("exposures", units, types={"exposed_at": "date"})
     warehouse.load("outcomes", events, types={"occurred_at": "date"})
-    settings = {"inputs": ["exposures", "outcomes"], "metrics": SMALL, "analysis": {"as_of": "2024-03-04"}}
-    warehouse.dbt("run", vars=settings)
+    warehouse.dbt("run", vars=SMALL_WORLD)
     mart = check_results(warehouse.mart("experiment_results")).set_index("metric_name")
     warehouse.close()
     seen = events[events["occurred_at"] <= START + 72 * HOUR]
@@ -674,17 +674,16 @@ def test_whole_number_keys_and_as_of(engine: str, warehouse_factory: Callable[..
 
 def test_empty_tables(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
     warehouse = warehouse_factory(engine)
-    settings = {"inputs": ["exposures", "outcomes"], "metrics": SMALL}
     exposures = pd.DataFrame(columns=["experiment_id", "variation_id", "unit_id", *EXPOSURE_TYPES])
     warehouse.load("exposures", exposures, types={name: EXPOSURE_TYPES.get(name, "text") for name in exposures})
     warehouse.load("outcomes", pd.DataFrame(columns=list(OUTCOME_TYPES)), types=OUTCOME_TYPES)
-    warehouse.dbt("run", vars=settings)
+    warehouse.dbt("run", vars=SMALL_WORLD)
     assert warehouse.mart("experiment_results").empty
     world = World()
     world.arm("quiet", "control", [None] * 20)
     world.arm("quiet", "treatment", [None] * 20)
     warehouse.load("exposures", pd.DataFrame(world.exposures), types=EXPOSURE_TYPES)
-    warehouse.dbt("run", vars=settings)
+    warehouse.dbt("run", vars=SMALL_WORLD)
     mart = check_results(warehouse.mart("experiment_results"))
     warehouse.close()
     assert set(zip(mart["metric_name"], mart["status"], mart["status_reason"], strict=True)) == {

@@ -138,8 +138,10 @@ computed as {{ evalhouse.materialized() }} (
     select
         *,
         case when is_exact then exact_p_value else t_p_value end as p_value,
-        case when is_exact then exact_ci_lower_absolute else t_ci_lower end as ci_lower_absolute,
-        case when is_exact then exact_ci_upper_absolute else t_ci_upper end as ci_upper_absolute,
+        case when is_exact then exact_ci_lower_absolute when not_computed_because is null then t_ci_lower end
+            as ci_lower_absolute,
+        case when is_exact then exact_ci_upper_absolute when not_computed_because is null then t_ci_upper end
+            as ci_upper_absolute,
         not_computed_because is null and case when is_exact then value_control > 0 else has_relative end as is_relative,
         case when is_exact then exact_ci_lower_relative else control_sign * relative_centre - relative_half_width end
             as ci_lower_relative,

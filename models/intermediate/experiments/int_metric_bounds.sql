@@ -11,7 +11,7 @@ select
     experiment_id
     {%- for metric in plan.metrics if metric.type in ['mean', 'participation'] %}
     {%- for part in evalhouse.metric_parts(metric) %},
-    coalesce(avg({{ metric.name }}__{{ part }}), 0) as {{ metric.name }}__{{ part }}_centre
+    {{ evalhouse.centre_of(metric, metric.name ~ '__' ~ part) }} as {{ metric.name }}__{{ part }}_centre
     {%- endfor %}
     {%- endfor %}
     {%- for metric in plan.metrics if metric.cap and metric.cap.kind == 'percentile' %}
