@@ -26,6 +26,7 @@ from typing import Any
 
 import calibrate
 import duckdb
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -338,12 +339,10 @@ def calibration(is_quick: bool, console: Console) -> tuple[list[dict[str, Any]],
 
 def print_calibration(runs: list[dict[str, Any]], console: Console) -> list[str]:
     """The table; returns the bars that were missed."""
-    table = Table(title="Calibration, nominal 5%")
-    for head, justify in (
-        ("metric", "left"), ("n per arm", "right"), ("experiments", "right"), ("type I", "right"),
-        ("relative", "right"), ("coverage", "right"), ("relative", "right"), ("sequential", "right"),
-    ):  # fmt: skip
-        table.add_column(head, justify=justify)
+    table = Table(title="Calibration, nominal 5%", box=box.SIMPLE)
+    table.add_column("metric", no_wrap=True)
+    for head in ("n per arm", "experiments", "type I", "relative", "coverage", "relative", "sequential"):
+        table.add_column(head, justify="right")
     failures = []
     for _, n, cell, metric, counts, rates, missed in calibrate.judged_in_order(runs):
         table.add_row(
@@ -385,7 +384,8 @@ def main() -> int:
     arguments = parser.parse_args()
     both = not (arguments.performance or arguments.calibration)
     is_quick = arguments.quick or both
-    console = Console(highlight=False)
+    # A log has no width of its own; the table needs this one.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     record: dict[str, Any] = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "package": calibrate.digest(ROOT),
