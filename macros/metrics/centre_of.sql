@@ -1,5 +1,6 @@
-{#- What the values of a mean are measured from: the mean where it is large beside the spread, so that a small difference
-    of two means keeps its digits; zero otherwise, so that zero stays zero and one wild value costs nobody digits. -#}
+{#- What the values of a mean are measured from: their mean where it is large beside the spread, so that a small
+    difference of two means keeps its digits; zero otherwise, so that zero stays zero and one wild value costs nobody
+    digits. -#}
 {% macro centre_of(metric, column) -%}
     {%- set mean = 'avg(' ~ column ~ ')' -%}
     case

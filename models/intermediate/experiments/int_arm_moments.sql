@@ -4,13 +4,18 @@
     'centre', 'mean_y', 'mean_d', 'mean_x', 'mean_w', 'var_y', 'var_d', 'var_x', 'var_w',
     'cov_yd', 'cov_xw', 'cov_yx', 'cov_yw', 'cov_dx', 'cov_dw'
 ] -%}
+{%- set with_parts = [] -%}
+{%- for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
+    {%- do with_parts.append(metric) -%}
+{%- endfor -%}
 {%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
 
 with wide as (
     select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
 )
 
-{% for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
+{% if with_parts -%}
+{%- for metric in with_parts -%}
 {%- set available = evalhouse.metric_moments(metric) | map(attribute='name') | list -%}
 {{ 'union all' if not loop.first }}
 select
@@ -25,7 +30,8 @@ select
     {{ metric.name ~ '__' ~ name if name in available else missing }} as {{ name }}
     {%- endfor %}
 from wide
-{% else -%}
+{% endfor -%}
+{%- else -%}
 select
     experiment_id,
     variation_id,
@@ -39,4 +45,4 @@ select
     {%- endfor %}
 from wide
 where 1 = 0
-{%- endfor %}
+{%- endif %}

@@ -27,7 +27,8 @@ watermarks as (
 )
 {%- endfor %}
 
-{% for metric in metrics -%}
+{% if metrics -%}
+{%- for metric in metrics -%}
 select
     '{{ metric.name }}' as metric_name,
     units.experiment_id,
@@ -49,7 +50,8 @@ where
     ) }}
     and {{ evalhouse.is_mature(metric, 'units') }}
 {{ 'union all' if not loop.last }}
-{% else -%}
+{% endfor -%}
+{%- else -%}
 select
     cast(null as {{ dbt.type_string() }}) as metric_name,
     experiment_id,
@@ -62,4 +64,4 @@ select
     cast(null as {{ evalhouse.type_double() }}) as metric_value
 from units
 where 1 = 0
-{%- endfor %}
+{%- endif %}

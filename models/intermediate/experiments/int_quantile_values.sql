@@ -18,19 +18,21 @@ experiments as (
 ),
 
 quantiles as (
+    {%- if quantile_metrics %}
     {%- for metric in quantile_metrics %}
     select
         '{{ metric.name }}' as metric_name,
         '{{ metric.quantile_of }}' as quantile_of,
         cast({{ metric.quantile }} as {{ evalhouse.type_double() }}) as quantile
     {{ 'union all' if not loop.last }}
+    {%- endfor %}
     {%- else %}
     select
         cast(null as {{ dbt.type_string() }}) as metric_name,
         cast(null as {{ dbt.type_string() }}) as quantile_of,
         cast(null as {{ evalhouse.type_double() }}) as quantile
     where 1 = 0
-    {%- endfor %}
+    {%- endif %}
 ),
 
 metric_values as (

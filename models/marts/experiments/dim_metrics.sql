@@ -3,6 +3,7 @@
 {%- set double = evalhouse.type_double() -%}
 
 with configured as (
+    {%- if metrics %}
     {%- for metric in metrics %}
     select
         cast('{{ metric.name }}' as {{ string }}) as metric_name,
@@ -17,6 +18,7 @@ with configured as (
         {%- set window_hours = metric.span_seconds / 3600 if metric.span_seconds is not none else 'null' %}
         cast({{ window_hours }} as {{ double }}) as window_hours
     {{ 'union all' if not loop.last }}
+    {%- endfor %}
     {%- else %}
     select
         cast(null as {{ string }}) as metric_name,
@@ -30,7 +32,7 @@ with configured as (
         cast(null as {{ double }}) as delay_hours,
         cast(null as {{ double }}) as window_hours
     where 1 = 0
-    {%- endfor %}
+    {%- endif %}
 )
 
 select

@@ -243,7 +243,8 @@ matches as (
 ),
 
 rules as (
-    {%- for input_name, rule, effect, description in rules if input_name in own_facts or evalhouse.has_input(input_name) %}
+    {%- for input_name, rule, effect, description in rules
+        if input_name in own_facts or evalhouse.has_input(input_name) %}
     select
         '{{ input_name }}' as input_name,
         '{{ rule }}' as rule,
