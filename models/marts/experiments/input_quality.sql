@@ -68,6 +68,10 @@ experiment_phases as (
     select * from {{ ref('evalhouse', 'stg_experiment_phases') }}
 ),
 
+kept_outcomes as (
+    select count(*) as matching_rows from outcomes
+),
+
 first_met as (
     select
         unit_id,
@@ -166,7 +170,7 @@ noticed_later as (
         'duplicate' as rule,
         accepted.matching_rows - kept.matching_rows as matching_rows
     from rejected as accepted
-    cross join (select count(*) as matching_rows from outcomes) as kept
+    cross join kept_outcomes as kept
     where accepted.input_name = 'outcomes' and accepted.rule = 'accepted'
 
     union all
