@@ -1,13 +1,20 @@
 -- p-value and intervals come from one test: no effect lies inside the interval exactly when it is not rejected. A bound
 -- within rounding of zero belongs to both sides.
-with results as (
+with all_results as (
+    select * from {{ ref('evalhouse', 'experiment_results') }}
+    where status = 'ok'
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'dim_experiments') }}
+),
+
+results as (
     select
-        results.*,
+        all_results.*,
         experiments.alpha
-    from {{ ref('evalhouse', 'experiment_results') }} as results
-    inner join {{ ref('evalhouse', 'dim_experiments') }} as experiments
-        on results.experiment_id = experiments.experiment_id
-    where results.status = 'ok'
+    from all_results
+    inner join experiments on all_results.experiment_id = experiments.experiment_id
 )
 
 select *

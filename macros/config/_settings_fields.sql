@@ -12,7 +12,9 @@
     {%- set condition = {'kind': 'sql', 'allowed': 'a SQL condition, as text'} -%}
     {%- set expression = {'kind': 'sql_or_number', 'allowed': 'a SQL expression, as text, or a number'} -%}
     {%- set positive = {'kind': 'number', 'above': 0, 'allowed': 'a number above 0'} -%}
+    {%- set hours = {'kind': 'number', 'above': 0, 'below': 500000, 'allowed': 'a number above 0 and below 500000'} -%}
     {%- set not_negative = {'kind': 'number', 'least': 0, 'allowed': 'a number, 0 or above'} -%}
+    {%- set delay = {'kind': 'number', 'least': 0, 'below': 500000, 'allowed': 'a number from 0 and below 500000'} -%}
     {%- set fraction = {'kind': 'number', 'above': 0, 'below': 1, 'allowed': 'a number above 0 and below 1'} -%}
     {%- set boolean = {'kind': 'boolean', 'default': false, 'allowed': 'true, false'} -%}
     {%- set column = {'kind': 'pattern', 'pattern': '[A-Za-z_][A-Za-z0-9_]*', 'allowed': 'a plain column name'} -%}
@@ -59,9 +61,16 @@
             'pattern': column.pattern,
             'reserved': [
                 'all', 'experiment_id', 'variation_id', 'unit_id', 'exposed_at', 'cluster_id', 'exposure_kind',
-                'session_id', 'trace_id', 'loaded_at',
+                'session_id', 'trace_id', 'loaded_at', 'stage', 'started_at', 'ended_at', 'horizon_at', 'phase_number',
+                'first_exposed_at', 'last_exposed_at', 'exposure_rows', 'has_several_variations', 'is_clustered',
+                'is_unknown_variation', 'excluded_by', 'rejected_by', 'dimension_name', 'dimension_value',
+                'metric_name', 'metric_value', 'analysed_units', 'units',
+                'group', 'order', 'select', 'from', 'where', 'having', 'limit', 'union', 'case', 'when', 'then', 'else',
+                'end', 'and', 'or', 'not', 'null', 'in', 'is', 'as', 'on', 'join', 'distinct', 'user', 'table',
+                'column',
+                'primary', 'references', 'check', 'default', 'grant', 'to', 'with', 'window', 'using', 'true', 'false',
             ],
-            'allowed': 'a plain column name that evalhouse does not use itself',
+            'allowed': 'a plain column name that neither SQL nor evalhouse uses itself',
         },
         'metric': {
             'name': {'kind': 'pattern', 'pattern': snake_case, 'required': true, 'allowed': snake_case_text},
@@ -80,14 +89,17 @@
             'value': expression,
             'aggregate': aggregate,
             'denominator': {'kind': 'mapping', 'allowed': 'a mapping with the keys fact, where, value, aggregate'},
-            'delay_hours': dict(not_negative, default=0),
-            'window_hours': positive,
+            'delay_hours': dict(delay, default=0),
+            'window_hours': hours,
             'missing': {
                 'kind': 'choice', 'choices': ['zero', 'exclude'], 'default': 'zero', 'allowed': 'zero, exclude'
             },
             'cap': {'kind': 'mapping', 'allowed': 'a mapping with the keys kind, value'},
             'cuped': boolean,
-            'cuped_days': dict(positive, default=14),
+            'cuped_days': {
+                'kind': 'number', 'above': 0, 'below': 20000, 'default': 14,
+                'allowed': 'a number above 0 and below 20000'
+            },
             'quantile': fraction,
             'quantile_of': {
                 'kind': 'choice', 'choices': ['units', 'events'], 'default': 'units', 'allowed': 'units, events'

@@ -1,7 +1,7 @@
 {%- macro _settings_metrics(given, fields, inputs, facts) -%}
-    {%- if given | length > 200 -%}
+    {%- if given | length > 100 -%}
         {%- do exceptions.raise_compiler_error(
-            'evalhouse: metrics has ' ~ given | length ~ ' entries; allowed: at most 200'
+            'evalhouse: metrics has ' ~ given | length ~ ' entries; allowed: at most 100'
         ) -%}
     {%- endif -%}
     {%- set items = evalhouse._settings_rows('metrics', given, fields.metric, 'name') -%}
@@ -70,9 +70,9 @@
         {%- do given.append([path ~ '.cap', metric['cap']]) -%}
     {%- endfor -%}
     {%- for cap in evalhouse._settings_check(given, fields.cap) -%}
-        {%- if cap['kind'] == 'percentile' and cap['value'] >= 1 -%}
+        {%- if cap['kind'] == 'percentile' and not 0.5 <= cap['value'] < 1 -%}
             {%- do evalhouse._settings_refuse(
-                given[loop.index0][0] ~ '.value', cap['value'], 'allowed: a number above 0 and below 1'
+                given[loop.index0][0] ~ '.value', cap['value'], 'allowed: a number from 0.5 and below 1'
             ) -%}
         {%- endif -%}
         {%- do capped[loop.index0][1].update({'cap': cap}) -%}

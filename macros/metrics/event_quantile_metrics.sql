@@ -8,9 +8,10 @@
 
 {#- The value of one row of a fact for a quantile of events, in the form that `fact_measures` takes. -#}
 {% macro event_measure(metric) -%}
-    {%- set value = 'cast((' ~ metric.value ~ ') as ' ~ evalhouse.type_double() ~ ')' -%}
+    {%- set value = 'cast(' ~ evalhouse.sql_snippet(metric.value) ~ ' as ' ~ evalhouse.type_double() ~ ')' -%}
     {{ return({
-        'name': metric.name, 'where': metric.where, 'is_text': false,
-        'sql': 'case when ' ~ metric.where ~ ' then ' ~ value ~ ' end' if metric.where is not none else value
+        'name': metric.name ~ '__v', 'where': metric.where, 'is_text': false,
+        'sql': 'case when ' ~ evalhouse.sql_snippet(metric.where) ~ ' then ' ~ value ~ ' end'
+            if metric.where is not none else value
     }) }}
 {%- endmacro %}

@@ -1,8 +1,8 @@
 {#- Select over one fact: unit, time and the wanted measures, only rows in which some measure counts. One scan of the
-    fact gives every measure. -#}
+    fact gives every measure. Values outside +-1e35 do not count, smaller ones than 1e-35 are zero: their powers would
+    leave the range of a double. -#}
 {% macro fact_measures(fact, measures) -%}
     {%- set spec = evalhouse.fact_spec(fact) -%}
-    {%- set limits = "between -1e100 and 1e100" -%}
     select
         fact_unit_id,
         fact_time
@@ -10,7 +10,10 @@
         {%- if measure.is_text %}
         {{ measure.name }}
         {%- else %}
-        case when {{ measure.name }} {{ limits }} then {{ measure.name }} end as {{ measure.name }}
+        case
+            when abs({{ measure.name }}) < 1e-35 then 0
+            when {{ measure.name }} between -1e35 and 1e35 then {{ measure.name }}
+        end as {{ measure.name }}
         {%- endif %}
         {%- endfor %}
     from (
@@ -24,7 +27,7 @@
         {%- if measures | selectattr('where', 'none') | list | length == 0 %}
         where
             {%- for where in measures | map(attribute='where') | unique %}
-            {{ 'or ' if not loop.first }}({{ where }})
+            {{ 'or ' if not loop.first }}{{ evalhouse.sql_snippet(where) }}
             {%- endfor %}
         {%- endif %}
     ) as {{ fact }}_rows

@@ -14,9 +14,7 @@
     {%- set database = parts[0] if parts | length > 2 else target.database -%}
     {%- set spec = {
         'name': name, 'relation': fact.relation,
-        'unit': "nullif(trim(cast(" ~ fact.unit_column ~ ' as ' ~ dbt.type_string() ~ ")), '')",
-       
-        'time': fact.time_column, 'loaded_at': fact.loaded_at_column
+        'unit': fact.unit_column, 'time': fact.time_column, 'loaded_at': fact.loaded_at_column
     } -%}
     {%- if execute -%}
         {%- set relation = adapter.get_relation(database, schema, parts[-1]) -%}
@@ -38,10 +36,14 @@
                 ) }}
             {%- endif -%}
         {%- endfor -%}
-        {%- do spec.update({'relation': relation}) -%}
+        {%- set unit = adapter.quote(found[fact.unit_column | lower].name) -%}
+        {%- do spec.update({
+            'relation': relation, 'unit': "nullif(trim(cast(" ~ unit ~ ' as ' ~ dbt.type_string() ~ ")), '')"
+        }) -%}
         {%- for key, column in [('time', fact.time_column), ('loaded_at', fact.loaded_at_column)] if column -%}
             {%- set kind = evalhouse._timestamp_kind(name, found[column | lower]) -%}
-            {%- do spec.update({key: evalhouse.to_utc_timestamp(column, kind)}) -%}
+            {%- set quoted = adapter.quote(found[column | lower].name) -%}
+            {%- do spec.update({key: evalhouse.to_utc_timestamp(quoted, kind)}) -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(spec) }}

@@ -78,23 +78,28 @@
 
 {#- Registers the value that one row of a fact adds to an aggregate, null where the row does not count. -#}
 {% macro _plan_measure(plan, metric_type, part, aggregate) -%}
+    {%- set snippet = evalhouse.sql_snippet(part.value) -%}
     {%- if metric_type in ['proportion', 'retention'] and part.value is not none -%}
-        {%- set value = 'case when (' ~ part.value ~ ') > 0 then 1 when (' ~ part.value ~ ') <= 0 then 0 end' -%}
+        {%- set value = 'case when ' ~ snippet ~ ' > 0 then 1 when ' ~ snippet ~ ' <= 0 then 0 end' -%}
     {%- elif metric_type in ['proportion', 'retention', 'participation'] or part.value is none -%}
         {%- set value = '1' -%}
     {%- elif aggregate == 'count' -%}
-        {%- set value = 'case when (' ~ part.value ~ ') is not null then 1 end' -%}
+        {%- set value = 'case when ' ~ snippet ~ ' is not null then 1 end' -%}
     {%- else -%}
-        {%- set value = part.value -%}
+        {%- set value = snippet -%}
     {%- endif -%}
     {%- if aggregate == 'count_distinct' -%}
-        {%- set typed = 'cast((' ~ value ~ ') as ' ~ dbt.type_string() ~ ')' -%}
+        {%- set typed = 'cast(' ~ value ~ ' as ' ~ dbt.type_string() ~ ')' -%}
     {%- elif value == '1' -%}
         {%- set typed = 'cast(1 as ' ~ evalhouse.type_double() ~ ')' -%}
     {%- else -%}
-        {%- set typed = 'cast((' ~ value ~ ') as ' ~ evalhouse.type_double() ~ ')' -%}
+        {%- set typed = 'cast(' ~ value ~ ' as ' ~ evalhouse.type_double() ~ ')' -%}
     {%- endif -%}
-    {%- set sql = 'case when ' ~ part.where ~ ' then ' ~ typed ~ ' end' if part.where is not none else typed -%}
+    {%- if part.where is none -%}
+        {%- set sql = typed -%}
+    {%- else -%}
+        {%- set sql = 'case when ' ~ evalhouse.sql_snippet(part.where) ~ ' then ' ~ typed ~ ' end' -%}
+    {%- endif -%}
     {%- for known in plan.measures if known.fact == part.fact and known.sql == sql -%}
         {{ return(known.name) }}
     {%- endfor -%}

@@ -7,6 +7,10 @@
     {{ dbt.safe_cast(expression, evalhouse.type_double()) }}
 {%- endmacro %}
 
+{% macro duckdb__to_double(expression, data_type) -%}
+    try_cast({{ expression }} as double)
+{%- endmacro %}
+
 {#- Postgres has no safe cast: only text of a number's form, with an exponent that fits, reaches the cast. -#}
 {% macro postgres__to_double(expression, data_type) -%}
     {%- if 'char' in data_type or data_type == 'text' -%}
@@ -14,6 +18,8 @@
             when {{ expression }} ~* '^\s*([+-]?(\d{1,200}(\.\d*)?|\.\d+)(e[+-]?\d{1,2})?|nan|[+-]?inf(inity)?)\s*$'
                 then cast({{ expression }} as double precision)
         end
+    {%- elif data_type == 'boolean' -%}
+        cast(cast({{ expression }} as integer) as double precision)
     {%- else -%}
         cast({{ expression }} as double precision)
     {%- endif -%}

@@ -13,9 +13,9 @@
 
 {% macro duckdb__to_utc_timestamp(expression, kind) -%}
     {%- if kind == 'zoned' -%}
-        ({{ expression }} at time zone 'UTC')
+        case when isfinite({{ expression }}) then {{ expression }} at time zone 'UTC' end
     {%- else -%}
-        try_cast({{ expression }} as timestamp)
+        case when isfinite(try_cast({{ expression }} as timestamp)) then try_cast({{ expression }} as timestamp) end
     {%- endif -%}
 {%- endmacro %}
 
@@ -23,9 +23,9 @@
     timestamptz, and only text of a date's form, with a day that the month has, reaches a cast. -#}
 {% macro postgres__to_utc_timestamp(expression, kind) -%}
     {%- if kind == 'zoned' -%}
-        ({{ expression }} at time zone 'UTC')
+        case when isfinite({{ expression }}) then {{ expression }} at time zone 'UTC' end
     {%- elif kind == 'naive' -%}
-        cast({{ expression }} as timestamp)
+        case when isfinite({{ expression }}) then cast({{ expression }} as timestamp) end
     {%- else -%}
         {%- set long_month = '(0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])' -%}
         {%- set short_month = '(0[469]|11)-(0[1-9]|[12]\\d|30)' -%}

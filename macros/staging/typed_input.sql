@@ -51,7 +51,11 @@
     {%- elif kind == 'double' -%}
         {{ evalhouse.to_double(adapter.quote(column.name), column.data_type) }}
     {%- elif kind == 'boolean' -%}
-        {{ dbt.safe_cast(adapter.quote(column.name), dbt.type_boolean()) }}
+        {%- set text = 'lower(trim(cast(' ~ adapter.quote(column.name) ~ ' as ' ~ dbt.type_string() ~ ')))' %}
+        case
+            when {{ text }} in ('true', 't', 'yes', 'y', 'on', '1', '1.0') then true
+            when {{ text }} in ('false', 'f', 'no', 'n', 'off', '0', '0.0') then false
+        end
     {%- else -%}
         nullif(trim(cast({{ adapter.quote(column.name) }} as {{ dbt.type_string() }})), '')
     {%- endif -%}

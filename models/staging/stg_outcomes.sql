@@ -17,8 +17,11 @@ select
     unit_id,
     event_name,
     occurred_at,
-    -- NaN and infinity would swallow a whole sum; squares of anything larger would overflow.
-    case when value between -1e100 and 1e100 then value end as value,
+    -- NaN and infinity would swallow a whole sum; fourth powers of anything larger or smaller would leave the range.
+    case
+        when abs(value) < 1e-35 then 0
+        when value between -1e35 and 1e35 then value
+    end as value,
     session_id,
     trace_id,
     actor,
@@ -26,7 +29,7 @@ select
     {{ adapter.quote(column) }},
     {%- endfor %}
     loaded_at,
-    has_value and coalesce(not (value between -1e100 and 1e100), true) as has_unusable_value,
+    has_value and coalesce(not (value between -1e35 and 1e35), true) as has_unusable_value,
     case
         when outcome_id is null or unit_id is null or event_name is null or occurred_at is null then 'missing_key'
         when occurred_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'

@@ -11,10 +11,14 @@ with experiments as (
     where is_clustered
 ),
 
+all_unit_values as (
+    select * from {{ ref('evalhouse', 'int_unit_values') }}
+),
+
 unit_values as (
-    select unit_values.*
-    from {{ ref('evalhouse', 'int_unit_values') }} as unit_values
-    inner join experiments on unit_values.experiment_id = experiments.experiment_id
+    select all_unit_values.*
+    from all_unit_values
+    inner join experiments on all_unit_values.experiment_id = experiments.experiment_id
 ),
 
 quantile_groups as (

@@ -25,6 +25,12 @@ controls as (
     group by experiment_id
 ),
 
+listed as (
+    select experiment_id from controls
+    union
+    select experiment_id from registry
+),
+
 exposed as (
     select
         experiment_id,
@@ -38,9 +44,9 @@ exposed as (
 )
 
 select
-    controls.experiment_id,
+    listed.experiment_id,
     controls.control_variation_id,
-    controls.variations,
+    coalesce(controls.variations, 0) as variations,
     registry.experiment_id is not null as is_registered,
     coalesce(registry.stage, 'ab') as stage,
     coalesce(registry.alpha, {{ evalhouse.settings().analysis.alpha }}) as alpha,
@@ -60,7 +66,8 @@ select
         when registry.ended_at < now_of_the_data.as_of_at then registry.ended_at
         else now_of_the_data.as_of_at
     end as horizon_at
-from controls
+from listed
 cross join now_of_the_data
-left join registry on controls.experiment_id = registry.experiment_id
-left join exposed on controls.experiment_id = exposed.experiment_id
+left join controls on listed.experiment_id = controls.experiment_id
+left join registry on listed.experiment_id = registry.experiment_id
+left join exposed on listed.experiment_id = exposed.experiment_id

@@ -2,14 +2,21 @@
 {%- set metrics = evalhouse.event_quantile_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 
-with units as (
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+units as (
     select
         exposed_units.*,
         experiments.horizon_at
-    from {{ ref('evalhouse', 'int_exposed_units') }} as exposed_units
-    inner join {{ ref('evalhouse', 'int_experiments') }} as experiments
-        on exposed_units.experiment_id = experiments.experiment_id
-    where exposed_units.excluded_by is null
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
 ),
 
 watermarks as (
@@ -38,12 +45,12 @@ select
     {%- for dimension in dimensions %}
     units.{{ dimension.name }},
     {%- endfor %}
-    events.{{ metric.name }} as metric_value
+    events.{{ metric.name }}__v as metric_value
 from units
 inner join {{ metric.fact }}_events as events on units.unit_id = events.fact_unit_id
 cross join watermarks
 where
-    events.{{ metric.name }} is not null
+    events.{{ metric.name }}__v is not null
     and {{ evalhouse.period_condition(
         {'period': 'after', 'delay': metric.start_seconds, 'window': metric.span_seconds},
         'events.fact_time', 'units.first_exposed_at', 'units.horizon_at'

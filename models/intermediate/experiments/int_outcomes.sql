@@ -2,8 +2,10 @@
     'outcome_id', 'unit_id', 'event_name', 'occurred_at', 'value', 'session_id', 'trace_id', 'actor', 'loaded_at'
 ]) -%}
 {%- set quoted_columns = [] -%}
+{%- set extra_as_text = [] -%}
 {%- for column in columns -%}
     {%- do quoted_columns.append(adapter.quote(column)) -%}
+    {%- do extra_as_text.append('cast(' ~ adapter.quote(column) ~ ' as ' ~ dbt.type_string() ~ ')') -%}
 {%- endfor -%}
 
 with outcomes as (
@@ -16,7 +18,7 @@ numbered as (
         *,
         {{ evalhouse.first_of_key(
             ['outcome_id'], 'loaded_at',
-            ['occurred_at', 'unit_id', 'event_name', 'value', 'session_id', 'trace_id', 'actor'] + quoted_columns
+            ['occurred_at', 'unit_id', 'event_name', 'value', 'session_id', 'trace_id', 'actor'] + extra_as_text
         ) }} as row_of_key
     from outcomes
 )

@@ -3,16 +3,23 @@
 {%- set funnels = evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'funnel') | list -%}
 {%- set facts = funnels | map(attribute='fact') | unique | list -%}
 
-with units as (
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+units as (
     select
         exposed_units.experiment_id,
         exposed_units.unit_id,
         exposed_units.first_exposed_at,
         experiments.horizon_at
-    from {{ ref('evalhouse', 'int_exposed_units') }} as exposed_units
-    inner join {{ ref('evalhouse', 'int_experiments') }} as experiments
-        on exposed_units.experiment_id = experiments.experiment_id
-    where exposed_units.excluded_by is null
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
 )
 
 {%- for fact in facts %}
@@ -21,7 +28,7 @@ with units as (
     {%- for step in metric.steps -%}
         {%- do measures.append({
             'name': metric.name ~ '__s' ~ loop.index, 'where': step.where, 'is_text': false,
-            'sql': 'case when ' ~ step.where ~ ' then 1 end'
+            'sql': 'case when ' ~ evalhouse.sql_snippet(step.where) ~ ' then 1 end'
         }) -%}
     {%- endfor -%}
 {%- endfor %},
@@ -118,7 +125,7 @@ select
     units.experiment_id,
     units.unit_id
     {%- for metric in funnels %},
-    case when {{ metric.name }}__reached.unit_id is not null then 1 else 0 end as {{ metric.name }}
+    case when {{ metric.name }}__reached.unit_id is not null then 1 else 0 end as {{ metric.name }}__all
     {%- endfor %}
 from units
 {%- for metric in funnels %}

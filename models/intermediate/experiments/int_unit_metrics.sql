@@ -10,14 +10,28 @@
 {%- set earliest_delay = (plan.totals | map(attribute='delay') | list + [0]) | min -%}
 {%- set earliest_second = (earliest_delay - longest_history * 86400) | round | int -%}
 
-with units as (
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+{%- if funnels %}
+
+funnels as (
+    select * from {{ ref('evalhouse', 'int_unit_funnels') }}
+),
+{%- endif %}
+
+units as (
     select
         exposed_units.*,
         experiments.horizon_at
-    from {{ ref('evalhouse', 'int_exposed_units') }} as exposed_units
-    inner join {{ ref('evalhouse', 'int_experiments') }} as experiments
-        on exposed_units.experiment_id = experiments.experiment_id
-    where exposed_units.excluded_by is null
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
 ),
 
 watermarks as (
@@ -81,7 +95,7 @@ final as (
         {%- for metric in plan.metrics %}
         {%- if metric.type == 'funnel' %},
         case
-            when {{ evalhouse.is_mature(metric, 'unit_totals') }} then coalesce(funnels.{{ metric.name }}, 0)
+            when {{ evalhouse.is_mature(metric, 'unit_totals') }} then coalesce(funnels.{{ metric.name }}__all, 0)
         end as {{ metric.name }}__y
         {%- elif metric.numerator %},
         {{ evalhouse.unit_value(metric) }} as {{ metric.name }}__y
@@ -99,7 +113,7 @@ final as (
     from unit_totals
     cross join watermarks
     {%- if funnels %}
-    left join {{ ref('evalhouse', 'int_unit_funnels') }} as funnels
+    left join funnels
         on unit_totals.experiment_id = funnels.experiment_id
         and unit_totals.unit_id = funnels.unit_id
     {%- endif %}

@@ -58,14 +58,16 @@ wanted as (
         slices.dimension_value,
         experiments.alpha,
         experiments.as_of_at,
-        watermarks.newest_at as fact_newest_at
+        -- Null where a fact that the metric needs has no rows.
+        case when of_denominator.newest_at is not null then of_fact.newest_at end as fact_newest_at
     from experiments
     inner join variations
         on experiments.experiment_id = variations.experiment_id
         and not variations.is_control
     inner join slices on experiments.experiment_id = slices.experiment_id
     cross join metrics
-    left join watermarks on metrics.fact_name = watermarks.source_name
+    left join watermarks as of_fact on metrics.fact_name = of_fact.source_name
+    left join watermarks as of_denominator on metrics.denominator_fact_name = of_denominator.source_name
 ),
 
 compared as (
@@ -218,6 +220,10 @@ select
     cast(mde_absolute as {{ evalhouse.type_double() }}) as mde_absolute,
     {%- if settings.analysis.bayesian %}
     cast(case
+        -- Two shares without any spread: equal, or certain.
+        when status = 'ok' and t_statistic is null and effect = 0 then 0.5
+        when status = 'ok' and t_statistic is null and (effect > 0) = (direction = 'increase') then 1
+        when status = 'ok' and t_statistic is null then 0
         when direction = 'increase' then {{ evalhouse.normal_cdf('t_statistic') }}
         else {{ evalhouse.normal_sf('t_statistic') }}
     end as {{ evalhouse.type_double() }}) as probability_better,

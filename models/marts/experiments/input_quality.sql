@@ -16,12 +16,13 @@
     ('outcomes', 'after_load', 'dropped', 'more than a day later than its own load: a clock fault'),
     ('outcomes', 'after_as_of', 'dropped', 'later than analysis.as_of'),
     ('outcomes', 'duplicate', 'dropped', 'outcome_id seen before: the latest load is kept'),
-    ('outcomes', 'unusable_value', 'repaired', 'value is no finite number below 1e100: set to null'),
+    ('outcomes', 'unusable_value', 'repaired', 'value is no number between -1e35 and 1e35: set to null'),
     ('outcomes', 'before_exposure', 'dropped', 'before the unit met any experiment: at most a covariate'),
     ('outcomes', 'unit_never_exposed', 'dropped', 'the unit is in no experiment'),
     ('experiments', 'missing_key', 'dropped', 'experiment_id is null or blank'),
     ('experiments', 'duplicate', 'dropped', 'experiment_id seen before: the latest registration is kept'),
     ('experiments', 'end_before_start', 'repaired', 'ended_at before started_at: taken as not ended'),
+    ('experiments', 'unreadable_date', 'repaired', 'started_at or ended_at is no date: taken as not given'),
     ('experiments', 'impossible_alpha', 'repaired', 'alpha outside (0, 0.5): the configured alpha is used'),
     ('experiments', 'unknown_control', 'repaired', 'control_variation_id is no variation of it: the default is used'),
     ('experiment_variations', 'missing_key', 'dropped', 'experiment or variation is null or blank'),
@@ -201,6 +202,15 @@ noticed_later as (
         count(*) as matching_rows
     from experiments
     where rejected_by is null and has_end_before_start
+
+    union all
+
+    select
+        'experiments' as input_name,
+        'unreadable_date' as rule,
+        count(*) as matching_rows
+    from experiments
+    where rejected_by is null and has_unreadable_date
 
     union all
 
