@@ -158,7 +158,10 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (metric(window_hours=0), "metrics[0] (m).window_hours is 0; allowed: a number above 0 and below 500000"),
     (metric(window_hours=-24), "metrics[0] (m).window_hours is -24; allowed: a number above 0 and below 500000"),
     (metric(window_hours=True), "metrics[0] (m).window_hours is true; allowed: a number above 0 and below 500000"),
-    (metric(window_hours=float("inf")), "metrics[0] (m).window_hours is Infinity; allowed: a number above 0 and below 500000"),
+    (
+        metric(window_hours=float("inf")),
+        "metrics[0] (m).window_hours is Infinity; allowed: a number above 0 and below 500000",
+    ),
     (
         metric("proportion", missing="exclude"),
         "metrics[0] (m).missing is 'exclude'; set value as well: without it, a unit without a matching row is a zero",
