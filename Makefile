@@ -49,6 +49,8 @@ bench: setup  ## time the package against the hand-written plans
 docs: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/target/docs.duckdb
 docs: setup  ## write the documentation site to target/
 	@mkdir -p target
+	rm -f target/docs.duckdb
+	$(BIN)/dbt build --target duckdb --quiet
 	$(BIN)/dbt docs generate --target duckdb
 
 clean:  ## remove what was built, except .venv
