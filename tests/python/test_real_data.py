@@ -43,11 +43,11 @@ def _read(name: str) -> pd.DataFrame:
 
 
 class Real:
-    """Both experiments in one warehouse; the large one on DuckDB only."""
+    """Both experiments in one warehouse."""
 
     def __init__(self, warehouse: harness.Warehouse) -> None:
         self.thornton = _read("thornton_hiv")
-        self.cats = _read("cookie_cats") if warehouse.engine == "duckdb" else None
+        self.cats = _read("cookie_cats")
         exposures, outcomes = [], []
         treated = self.thornton[self.thornton["any"].notna()]
         for experiment in ("villages", "people"):
@@ -59,17 +59,16 @@ class Real:
             exposures.append(frame.assign(experiment_id=experiment))
             frame = pd.DataFrame({"unit_id": units, "value": treated["got"]}).dropna()
             outcomes.append(frame.assign(event_name="got"))
-        if self.cats is not None:
-            top = self.cats["sum_gamerounds"].idxmax()
-            for experiment, cats in (("cats", self.cats), ("cats_but_one", self.cats.drop(index=top))):
-                units = experiment + "-" + cats["userid"].astype(str)
-                frame = pd.DataFrame({"unit_id": units, "variation_id": cats["version"]})
-                exposures.append(frame.assign(experiment_id=experiment, cluster_id=None))
-                rounds = pd.DataFrame({"unit_id": units, "value": cats["sum_gamerounds"].astype(float)})
-                outcomes.append(rounds.assign(event_name="rounds"))
-                for name in ("retention_1", "retention_7"):
-                    frame = pd.DataFrame({"unit_id": units[cats[name]], "value": 1.0})
-                    outcomes.append(frame.assign(event_name=name))
+        top = self.cats["sum_gamerounds"].idxmax()
+        for experiment, cats in (("cats", self.cats), ("cats_but_one", self.cats.drop(index=top))):
+            units = experiment + "-" + cats["userid"].astype(str)
+            frame = pd.DataFrame({"unit_id": units, "variation_id": cats["version"]})
+            exposures.append(frame.assign(experiment_id=experiment, cluster_id=None))
+            rounds = pd.DataFrame({"unit_id": units, "value": cats["sum_gamerounds"].astype(float)})
+            outcomes.append(rounds.assign(event_name="rounds"))
+            for name in ("retention_1", "retention_7"):
+                frame = pd.DataFrame({"unit_id": units[cats[name]], "value": 1.0})
+                outcomes.append(frame.assign(event_name=name))
         exposure = pd.concat(exposures, ignore_index=True).assign(exposed_at=EXPOSED_AT)
         outcome = pd.concat(outcomes, ignore_index=True).assign(occurred_at=SEEN_AT)
         outcome["outcome_id"] = outcome.index.astype(str)
@@ -91,13 +90,6 @@ def real(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> Re
     return Real(warehouse_factory(engine))
 
 
-@pytest.fixture
-def cats(real: Real) -> Real:
-    if real.cats is None:
-        pytest.skip("ninety thousand players: DuckDB only")
-    return real
-
-
 @pytest.mark.parametrize(
     ("metric", "shares", "effect", "interval", "pooled_p"),
     [
@@ -106,21 +98,21 @@ def cats(real: Real) -> Real:
     ],
 )
 def test_cookie_cats_retention(
-    cats: Real,
+    real: Real,
     metric: str,
     shares: tuple[float, float],
     effect: float,
     interval: tuple[float, float],
     pooled_p: float,
 ) -> None:
-    row = cats.row("cats", metric)
+    row = real.row("cats", metric)
     assert (row["control_variation_id"], row["units_control"], row["units_treatment"]) == ("gate_30", 44_700, 45_489)
     assert (row["value_control"], row["value_treatment"]) == pytest.approx(shares, abs=6e-7)
     assert row["effect_absolute"] == pytest.approx(effect, abs=6e-7)
     assert (row["ci_lower_absolute"], row["ci_upper_absolute"]) == pytest.approx(interval, abs=1e-6)
     # The published p-value pools the arms' variances, ours doesn't.
     assert row["p_value"] == pytest.approx(pooled_p, rel=1e-2)
-    a, b = (cats.cats.loc[cats.cats["version"] == arm, metric] for arm in ("gate_30", "gate_40"))
+    a, b = (real.cats.loc[real.cats["version"] == arm, metric] for arm in ("gate_30", "gate_40"))
     parts = np.array([a.mean() * (1 - a.mean()) / len(a), b.mean() * (1 - b.mean()) / len(b)])
     dof = parts.sum() ** 2 / (parts**2 / (np.array([len(a), len(b)]) - 1)).sum()
     p_value = 2 * stats.t.sf(abs(b.mean() - a.mean()) / np.sqrt(parts.sum()), dof)
@@ -132,20 +124,20 @@ def test_cookie_cats_retention(
     ("experiment", "means", "p_value"),
     [("cats", (52.4563, 51.2988), 0.376), ("cats_but_one", (51.3421, 51.2988), 0.9495)],
 )
-def test_cookie_cats_rounds(cats: Real, experiment: str, means: tuple[float, float], p_value: float) -> None:
-    row = cats.row(experiment, "rounds")
+def test_cookie_cats_rounds(real: Real, experiment: str, means: tuple[float, float], p_value: float) -> None:
+    row = real.row(experiment, "rounds")
     assert (row["value_control"], row["value_treatment"]) == pytest.approx(means, abs=6e-5)
     assert row["p_value"] == pytest.approx(p_value, abs=6e-4)
-    frame = cats.cats
+    frame = real.cats
     if experiment == "cats_but_one":
         frame = frame.drop(index=frame["sum_gamerounds"].idxmax())
     arms = [frame.loc[frame["version"] == arm, "sum_gamerounds"] for arm in ("gate_40", "gate_30")]
     assert row["p_value"] == pytest.approx(stats.ttest_ind(*arms, equal_var=False).pvalue, rel=1e-7)
 
 
-def test_cookie_cats_sample_ratio(cats: Real) -> None:
+def test_cookie_cats_sample_ratio(real: Real) -> None:
     """Not a failure at 0.001, but near enough to be told."""
-    check = cats.health.loc[("cats", "srm", "all")]
+    check = real.health.loc[("cats", "srm", "all")]
     assert check["p_value"] == pytest.approx(0.00861, abs=6e-6)
     assert check["status"] == "warn"
 
