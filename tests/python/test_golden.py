@@ -65,7 +65,6 @@ LEFT_OUT = {
     "tea_tasting_250000_500": "a quarter of a million units",
     "tea_tasting_25000000_25010000": "fifty million units",
 }
-DUCKDB_ONLY = {"srm_9010", "mean_unequal_n_rel", "mean_heavy_tail_token_cost_abs", "mean_heavy_tail_token_cost_rel"}
 
 
 def _variables(relative_method: str = "fieller", tuning: float = 5000) -> dict[str, Any]:
@@ -401,7 +400,7 @@ def _frames(engine: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     registry, exposures, facts = [], [], []
     seen: set[str] = set()
     for case in cases().values():
-        if case.experiment in seen or (engine == "postgres" and case.id in DUCKDB_ONLY):
+        if case.experiment in seen:
             continue
         seen.add(case.experiment)
         registry.append((case.experiment, "control", case.alpha))
@@ -463,8 +462,6 @@ def _sample_ratio_frames(engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Variations with their planned shares, and exposures."""
     variations, exposures = [], []
     for name, item in SAMPLE_RATIOS.items():
-        if engine == "postgres" and name in DUCKDB_ONLY:
-            continue
         for number, (users, weight) in enumerate(zip(item["users"], item["weights"], strict=True)):
             variations.append((name, f"arm_{number}", weight))
             units = [f"{name}-{number}-{unit}" for unit in range(users)]
@@ -705,7 +702,7 @@ def _differing(
 
 
 def _two_sided(engine: str) -> list[Case]:
-    return [item for item in cases().values() if engine == "duckdb" or item.id not in DUCKDB_ONLY]
+    return list(cases().values())
 
 
 def _compare(case: Case, row: dict[str, Any], wanted: Reference) -> dict[str, Any]:
@@ -757,14 +754,8 @@ SEQUENTIAL = [item for item in cases().values() if item.test == "sequential" and
 ANSWERED = [item for item in FIXED if _is_published(item)]
 
 
-def _skip_on(engine: str, case: Case) -> None:
-    if engine == "postgres" and case.id in DUCKDB_ONLY:
-        pytest.skip("a hundred thousand units: DuckDB only")
-
-
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_published_answers(engine: str, results: Results, case: Case) -> None:
-    _skip_on(engine, case)
     row = results.row(case, "delta" if case.difference == "relative" else "fieller")
     wanted = _expectation(case, row)
     rounding = _rounding(case, wanted)
@@ -794,7 +785,6 @@ def test_published_answers(engine: str, results: Results, case: Case) -> None:
 )
 def test_results_follow_from_the_moments(engine: str, results: Results, case: Case) -> None:
     """Every case against our own methods in SciPy: sums, tails, and both relative intervals."""
-    _skip_on(engine, case)
     row = results.row(case)
     if row["status"] != "ok" or row["adjustment"] == "exact":
         assert case.id.startswith(DEGENERATE) or case.id == "prop_small_n_rel"
@@ -874,8 +864,6 @@ def test_what_gbstats_refuses_and_has_an_answer(results: Results) -> None:
     "case", [item for item in SEQUENTIAL if not item.expected.get("error")], ids=lambda case: case.id
 )
 def test_confidence_sequences(engine: str, results: Results, case: Case) -> None:
-    if engine == "postgres" and case.tuning != 5000:
-        pytest.skip("other tunings on DuckDB only")
     row = results.row(case, tuning=case.tuning)
     if min(case.control.n, case.treatment.n) < 100:
         assert row["sequential_p_value"] is None and row["sequential_ci_lower_absolute"] is None
@@ -922,8 +910,6 @@ DIFFERENT_RATIOS = {
 
 @pytest.mark.parametrize("name", SAMPLE_RATIOS)
 def test_sample_ratio(engine: str, results: Results, name: str) -> None:
-    if engine == "postgres" and name in DUCKDB_ONLY:
-        pytest.skip("a hundred thousand units: DuckDB only")
     item = SAMPLE_RATIOS[name]
     users, weights = np.array(item["users"]), np.array(item["weights"])
     if not users.sum():
