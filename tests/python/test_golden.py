@@ -395,7 +395,7 @@ def cases() -> dict[str, Case]:
 # The warehouse.
 
 
-def _frames(engine: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _frames() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Registry, exposures and fact rows of every case."""
     registry, exposures, facts = [], [], []
     seen: set[str] = set()
@@ -458,7 +458,7 @@ FAMILIES = {item["id"]: item for item in _load("multiplicity.json")}
 UNITS_OF_FAMILY = 20
 
 
-def _sample_ratio_frames(engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _sample_ratio_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Variations with their planned shares, and exposures."""
     variations, exposures = [], []
     for name, item in SAMPLE_RATIOS.items():
@@ -515,9 +515,9 @@ def _unit_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="module")
 def results(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> Results:
     warehouse = warehouse_factory(engine)
-    registry, exposures, facts = _frames(engine)
+    registry, exposures, facts = _frames()
     pairs = [(name, arm) for name in registry["experiment_id"] for arm in ("control", "treatment")]
-    split, split_exposures = _sample_ratio_frames(engine)
+    split, split_exposures = _sample_ratio_frames()
     family, family_exposures, family_facts = _family_frames()
     unit_exposures, unit_facts = _unit_frames()
     variations = pd.concat([pd.DataFrame(pairs, columns=family.columns), family, split], ignore_index=True)
@@ -701,10 +701,6 @@ def _differing(
     return found
 
 
-def _two_sided(engine: str) -> list[Case]:
-    return list(cases().values())
-
-
 def _compare(case: Case, row: dict[str, Any], wanted: Reference) -> dict[str, Any]:
     """Our numbers beside the published ones, for a case of a fixed horizon."""
     half = wanted.half_width / wanted.se
@@ -755,7 +751,7 @@ ANSWERED = [item for item in FIXED if _is_published(item)]
 
 
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
-def test_published_answers(engine: str, results: Results, case: Case) -> None:
+def test_published_answers(results: Results, case: Case) -> None:
     row = results.row(case, "delta" if case.difference == "relative" else "fieller")
     wanted = _expectation(case, row)
     rounding = _rounding(case, wanted)
@@ -783,7 +779,7 @@ def test_published_answers(engine: str, results: Results, case: Case) -> None:
 @pytest.mark.parametrize(
     "case", [item for item in cases().values() if item.difference != "scaled"], ids=lambda case: case.id
 )
-def test_results_follow_from_the_moments(engine: str, results: Results, case: Case) -> None:
+def test_results_follow_from_the_moments(results: Results, case: Case) -> None:
     """Every case against our own methods in SciPy: sums, tails, and both relative intervals."""
     row = results.row(case)
     if row["status"] != "ok" or row["adjustment"] == "exact":
@@ -863,7 +859,7 @@ def test_what_gbstats_refuses_and_has_an_answer(results: Results) -> None:
 @pytest.mark.parametrize(
     "case", [item for item in SEQUENTIAL if not item.expected.get("error")], ids=lambda case: case.id
 )
-def test_confidence_sequences(engine: str, results: Results, case: Case) -> None:
+def test_confidence_sequences(results: Results, case: Case) -> None:
     row = results.row(case, tuning=case.tuning)
     if min(case.control.n, case.treatment.n) < 100:
         assert row["sequential_p_value"] is None and row["sequential_ci_lower_absolute"] is None
@@ -909,7 +905,7 @@ DIFFERENT_RATIOS = {
 
 
 @pytest.mark.parametrize("name", SAMPLE_RATIOS)
-def test_sample_ratio(engine: str, results: Results, name: str) -> None:
+def test_sample_ratio(results: Results, name: str) -> None:
     item = SAMPLE_RATIOS[name]
     users, weights = np.array(item["users"]), np.array(item["weights"])
     if not users.sum():
