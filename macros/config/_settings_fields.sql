@@ -162,6 +162,9 @@
                 'kind': 'choice', 'choices': ['fieller', 'delta'], 'default': 'fieller', 'allowed': 'fieller, delta'
             },
             'bayesian': boolean,
+            'due_rollback': {
+                'kind': 'choice', 'choices': ['error', 'warn'], 'default': 'error', 'allowed': 'error, warn'
+            },
             'lookback_days': {'kind': 'integer', 'least': 0, 'default': 3, 'allowed': 'a whole number, 0 or above'},
             'as_of': {'kind': 'timestamp', 'allowed': "null, 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'"},
         },

@@ -1,0 +1,27 @@
+{#- Upper limit of a share whose relative entropy from the observed `share` is `entropy`, as log-odds: a first guess from
+    the Poisson limits of either side. -#}
+{% macro bernoulli_upper_bound_guess(share, entropy) -%}
+    {%- set other = '(1e0 - ' ~ share ~ ')' -%}
+    {%- set by_events = share ~ ' * (1e0 + ' ~ entropy ~ ' / ' ~ share ~ ' + sqrt(2e0 * ' ~ entropy ~ ' / ' ~ share ~ '))' -%}
+    {%- set by_others = '1e0 - ' ~ other ~ ' * exp(-sqrt(2e0 * ' ~ entropy ~ ' / ' ~ other ~ ') - ' ~ entropy ~ ' / (3e0 * '
+        ~ other ~ '))' -%}
+    (
+        case
+            when {{ by_events }} < {{ by_others }} then ln(({{ by_events }}) / (1e0 - {{ by_events }}))
+            else sqrt(2e0 * {{ entropy }} / {{ other }}) + {{ entropy }} / (3e0 * {{ other }})
+                + ln(({{ by_others }}) / {{ other }})
+        end
+    )
+{%- endmacro %}
+
+{#- One Newton step on the log-odds: the relative entropy is convex in them, so the steps do not swing. -#}
+{% macro bernoulli_upper_bound_refine(log_odds, share, entropy) -%}
+    {%- set p = '(1e0 / (1e0 + exp(-' ~ log_odds ~ ')))' -%}
+    (
+        {{ log_odds }} - (
+            {{ share }} * ln({{ share }} * (1e0 + exp(-{{ log_odds }})))
+            + (1e0 - {{ share }}) * (ln((1e0 - {{ share }}) * (1e0 + exp(-{{ log_odds }}))) + {{ log_odds }})
+            - {{ entropy }}
+        ) / nullif({{ p }} - {{ share }}, 0)
+    )
+{%- endmacro %}
