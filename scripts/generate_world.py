@@ -118,7 +118,7 @@ POPULATIONS = [
 @dataclass(frozen=True)
 class Experiment:
     """One experiment. `effects` maps an arm to shifts of the log-odds of an event in a session (`stars`: of the rating
-    itself); with a half-life they fade with the days since the person's first exposure.
+    itself); where they fade they are gone, bit by bit, that many days after the person's first exposure.
     """
 
     experiment_id: str
@@ -128,7 +128,7 @@ class Experiment:
     population: str = "users"
     stage: str = "ab"
     effects: dict[str, dict[str, float]] = field(default_factory=dict)
-    half_life_days: float | None = None
+    fades_in_days: float | None = None
     harmed_effects: dict[str, dict[str, float]] = field(default_factory=dict)
     devices: tuple[str, ...] = ("ios", "android", "web")
     by_organisation: bool = False
@@ -224,8 +224,8 @@ EXPERIMENTS = [
         36.0,
         {"control": 0.5, "treatment": 0.5},
         population="staff",
-        effects={"treatment": {"task_complete": 3.2}},
-        half_life_days=2.5,
+        effects={"treatment": {"task_complete": 2.4}},
+        fades_in_days=10.0,
         planned_units=230,
     ),
 ]
@@ -315,10 +315,10 @@ TRUTH = {
         "srm": "pass",
     },
     "suggested_prompts": {
-        "planted": "Novelty among staff: the log-odds of a task rise by 3.2 at first, and half of the effect is gone "
-        "every two and a half days after a person's first exposure. Still running.",
-        "says": "`better` on `tasks_per_user`, but only the first days are: in the second week of the same people "
-        "nothing is left.",
+        "planted": "Novelty among staff: the log-odds of a task rise by 2.4 at first, and the effect has faded to "
+        "nothing ten days after a person's first exposure. Still running.",
+        "says": "`better` on `tasks_per_user`, but only because of the first days: later the same people have nothing "
+        "of it.",
         "verdicts": {("tasks_per_user", "treatment", "all", "all"): "better"},
         "srm": "pass",
     },
@@ -561,9 +561,9 @@ def make_exposures(draws: Draws, population: Population, users: Users, sessions:
         arm = assign(draws, users, experiment, first_start)
         is_acting = (sessions.start >= first_start[sessions.user]) & (sessions.start < end)
         strength = np.ones(len(sessions.user))
-        if experiment.half_life_days:
+        if experiment.fades_in_days:
             age = np.where(is_acting, (sessions.start - first_start[sessions.user]) / DAY, 0.0)
-            strength = 0.5 ** (age / experiment.half_life_days)
+            strength = np.maximum(0.0, 1.0 - age / experiment.fades_in_days)
         acting.append(Acting(experiment, np.where(is_acting, arm[sessions.user], -1), strength))
 
         is_first = np.zeros(len(sessions.user), dtype=bool)
