@@ -31,10 +31,11 @@ $(STAMP): requirements.lock
 	cp requirements.lock $@
 
 demo: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/demo.duckdb
+demo: export DBT_TARGET_PATH := $(CURDIR)/target/demo
 demo: setup  ## build everything from the example data in demo.duckdb and print the results
 	@rm -f demo.duckdb demo.duckdb.wal
-	$(BIN)/dbt build --target duckdb --target-path target/demo
-	$(BIN)/python scripts/demo.py
+	$(BIN)/dbt build --target duckdb
+	$(BIN)/python scripts/demo.py --target duckdb
 
 test: lint  ## everything that CI checks
 	$(BIN)/python -m pytest
