@@ -106,9 +106,9 @@ splits as (
 changed_splits as (
     select
         experiment_id,
-        min(starts_at) as first_change_at
+        min(first_exposed_at) as first_change_at
     from phases
-    where phase_source = 'detected'
+    where phase_source = 'detected' and phase_number > 1
     group by experiment_id
 ),
 
