@@ -9,8 +9,10 @@
     'dim_metrics': ['metric_name'],
     'int_experiment_variations': ['experiment_id', 'variation_id'],
     'int_watermarks': ['source_name'],
-    'int_arm_estimates': slice + ['phase_number'],
-    'int_comparisons': slice,
+    'int_arm_estimates': slice + ['look_date', 'phase_number'],
+    'int_comparisons': slice + ['look_date'],
+    'int_looks': ['experiment_id', 'as_of_date'],
+    'experiment_results_daily': slice + ['as_of_date'],
     'int_arm_counts': ['experiment_id', 'check_name', 'scope', 'phase_number', 'variation_id'],
     'numbers': ['n']
 } -%}

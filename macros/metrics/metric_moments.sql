@@ -14,6 +14,17 @@
     {%- if metric.type in ['mean', 'participation'] -%}
         {%- do moments.append({'name': 'centre', 'sql': 'max(' ~ column ~ 'centre)'}) -%}
     {%- endif -%}
+    {%- for pair in evalhouse.metric_pairs(metric) -%}
+        {%- do moments.append({
+            'name': 'cov_' ~ pair, 'sql': 'covar_samp(' ~ column ~ pair[0] ~ ', ' ~ column ~ pair[1] ~ ')'
+        }) -%}
+    {%- endfor -%}
+    {{ return(moments) }}
+{%- endmacro %}
+
+{#- The pairs of different parts whose covariance a metric's estimates need, as a list of two-letter names. -#}
+{% macro metric_pairs(metric) -%}
+    {%- set parts = evalhouse.metric_parts(metric) -%}
     {%- set pairs = [] -%}
     {%- if 'd' in parts -%}{%- do pairs.append('yd') -%}{%- endif -%}
     {%- if 'w' in parts -%}{%- do pairs.append('xw') -%}{%- endif -%}
@@ -21,10 +32,5 @@
         {%- do pairs.append('yx') -%}
         {%- if 'd' in parts -%}{%- do pairs.extend(['yw', 'dx', 'dw']) -%}{%- endif -%}
     {%- endif -%}
-    {%- for pair in pairs -%}
-        {%- do moments.append({
-            'name': 'cov_' ~ pair, 'sql': 'covar_samp(' ~ column ~ pair[0] ~ ', ' ~ column ~ pair[1] ~ ')'
-        }) -%}
-    {%- endfor -%}
-    {{ return(moments) }}
+    {{ return(pairs) }}
 {%- endmacro %}

@@ -6,7 +6,8 @@
     - measures: distinct values of one row of a fact, {name, fact, sql}; metrics with equal SQL share one;
     - totals: distinct aggregates of a measure per unit, {name, measure, fact, aggregate, period, delay, window, days};
     - metrics: the configured metric plus {numerator, denominator_total, numerator_before, denominator_before} (names of
-      totals or none), {start_seconds, span_seconds} (maturity) and {covers} (facts whose watermark it needs).
+      totals or none), {start_seconds, span_seconds} (maturity), {covers} (facts whose watermark it needs) and
+      {moves_daily} (whether a unit's value can move without an event of its own).
 -#}
 {% macro metric_plan() -%}
     {%- set plan = {'facts': [], 'measures': [], 'totals': [], 'metrics': []} -%}
@@ -34,7 +35,11 @@
                 {%- endif -%}
             {%- endif -%}
         {%- endif -%}
-        {%- do entry.update({'covers': covers | unique | list}) -%}
+        {#- A unit's value then depends on the day or on the other units, so that it moves without an event of its own. -#}
+        {%- set moves_daily = (metric.type == 'participation' and entry.span_seconds is none)
+            or (metric.cap is not none and metric.cap.kind == 'percentile')
+            or (metric.missing == 'exclude' and metric.cuped) -%}
+        {%- do entry.update({'covers': covers | unique | list, 'moves_daily': moves_daily | default(false, true)}) -%}
         {%- do plan.metrics.append(entry) -%}
     {%- endfor -%}
     {%- do plan.update({'facts': plan.metrics | sum(attribute='covers', start=[]) | unique | list}) -%}

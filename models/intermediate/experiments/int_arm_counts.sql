@@ -13,6 +13,7 @@ with exposed_units as (
 
 arm_estimates as (
     select * from {{ ref('evalhouse', 'int_arm_estimates') }}
+    where look_date = {{ evalhouse.current_look() }}
 ),
 {%- endif %}
 

@@ -80,6 +80,7 @@ cleaned as {{ evalhouse.materialized() }} (
 )
 
 select
+    look_date,
     experiment_id,
     variation_id,
     phase_number,
@@ -106,6 +107,7 @@ where units > 0
 union all
 
 select
+    look_date,
     experiment_id,
     variation_id,
     1 as phase_number,

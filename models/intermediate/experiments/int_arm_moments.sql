@@ -1,24 +1,34 @@
-{#- The wide moments as one row per metric. -#}
+{#- The wide moments as one row per metric, of the newest data and of every look before it. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set names = [
     'centre', 'mean_y', 'mean_d', 'mean_x', 'mean_w', 'var_y', 'var_d', 'var_x', 'var_w',
     'cov_yd', 'cov_xw', 'cov_yx', 'cov_yw', 'cov_dx', 'cov_dw'
 ] -%}
-{%- set with_parts = [] -%}
+{%- set rows = [] -%}
 {%- for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
-    {%- do with_parts.append(metric) -%}
+    {%- do rows.append(['wide', evalhouse.current_look(), metric]) -%}
+    {%- do rows.append(['restated_looks' if metric.moves_daily else 'looks', 'look_date', metric]) -%}
 {%- endfor -%}
 {%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
 
 with wide as (
     select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
+),
+
+looks as (
+    select * from {{ ref('evalhouse', 'int_arm_looks_wide') }}
+),
+
+restated_looks as (
+    select * from {{ ref('evalhouse', 'int_arm_looks_restated_wide') }}
 )
 
-{% if with_parts -%}
-{%- for metric in with_parts -%}
+{% if rows -%}
+{%- for relation, look_date, metric in rows -%}
 {%- set available = evalhouse.metric_moments(metric) | map(attribute='name') | list -%}
 {{ 'union all' if not loop.first }}
 select
+    {{ look_date }} as look_date,
     experiment_id,
     variation_id,
     phase_number,
@@ -29,10 +39,11 @@ select
     {%- for name in names %},
     {{ metric.name ~ '__' ~ name if name in available else missing }} as {{ name }}
     {%- endfor %}
-from wide
+from {{ relation }}
 {% endfor -%}
 {%- else -%}
 select
+    {{ evalhouse.current_look() }} as look_date,
     experiment_id,
     variation_id,
     phase_number,

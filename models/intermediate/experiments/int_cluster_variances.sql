@@ -3,6 +3,8 @@
     deviations from the arm, over phases and both arms; squares and products of these sums, with the usual small-sample
     factor, give the variances and the covariance of the two arms' values. Clusters may hold both arms.
 -#}
+{%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
+
 with cluster_sums as (
     select * from {{ ref('evalhouse', 'int_cluster_sums') }}
 ),
@@ -15,13 +17,14 @@ phase_comparisons as (
     select
         *,
         information / sum(information) over (
-            partition by experiment_id, metric_name, dimension_name, dimension_value, variation_id
+            partition by {{ key }}
         ) as phase_weight
     from {{ ref('evalhouse', 'int_phase_comparisons') }}
 ),
 
 influences as (
     select
+        arms.look_date,
         arms.experiment_id,
         arms.metric_name,
         arms.dimension_name,
@@ -40,7 +43,8 @@ influences as (
         ) as covariate_influence
     from cluster_sums
     inner join arms
-        on cluster_sums.experiment_id = arms.experiment_id
+        on cluster_sums.look_date = arms.look_date
+        and cluster_sums.experiment_id = arms.experiment_id
         and cluster_sums.metric_name = arms.metric_name
         and cluster_sums.dimension_name = arms.dimension_name
         and cluster_sums.dimension_value = arms.dimension_value
@@ -51,6 +55,7 @@ influences as (
 
 contributions as (
     select
+        compared.look_date,
         compared.experiment_id,
         compared.metric_name,
         compared.dimension_name,
@@ -71,7 +76,8 @@ contributions as (
         * case when influences.variation_id = compared.control_variation_id then -1 else 1 end as on_covariate_gap
     from phase_comparisons as compared
     inner join influences
-        on compared.experiment_id = influences.experiment_id
+        on compared.look_date = influences.look_date
+        and compared.experiment_id = influences.experiment_id
         and compared.metric_name = influences.metric_name
         and compared.dimension_name = influences.dimension_name
         and compared.dimension_value = influences.dimension_value
@@ -81,45 +87,33 @@ contributions as (
 
 by_cluster as (
     select
-        experiment_id,
-        metric_name,
-        dimension_name,
-        dimension_value,
-        variation_id,
+        {{ key }},
         cluster_id,
         sum(on_control) as on_control,
         sum(on_treatment) as on_treatment,
         sum(on_covariate_gap) as on_covariate_gap
     from contributions
-    group by experiment_id, metric_name, dimension_name, dimension_value, variation_id, cluster_id
+    group by {{ key }}, cluster_id
 ),
 
 sums as (
     select
-        experiment_id,
-        metric_name,
-        dimension_name,
-        dimension_value,
-        variation_id,
+        {{ key }},
         count(*) as clusters,
         sum(on_control * on_control) as square_control,
         sum(on_treatment * on_treatment) as square_treatment,
         sum(on_control * on_treatment) as product,
         sum(on_covariate_gap * on_covariate_gap) as square_covariate_gap
     from by_cluster
-    group by experiment_id, metric_name, dimension_name, dimension_value, variation_id
+    group by {{ key }}
 ),
 
 units as (
     select
-        experiment_id,
-        metric_name,
-        dimension_name,
-        dimension_value,
-        variation_id,
+        {{ key }},
         sum(units_control + units_treatment) as units_both
     from phase_comparisons
-    group by experiment_id, metric_name, dimension_name, dimension_value, variation_id
+    group by {{ key }}
 ),
 
 corrected as (
@@ -132,17 +126,11 @@ corrected as (
         end as small_sample_factor
     from sums
     inner join units
-        on {{ evalhouse.joined(
-            'sums', 'units', 'experiment_id, metric_name, dimension_name, dimension_value, variation_id'
-        ) }}
+        on {{ evalhouse.joined('sums', 'units', key) }}
 )
 
 select
-    experiment_id,
-    metric_name,
-    dimension_name,
-    dimension_value,
-    variation_id,
+    {{ key }},
     clusters,
     small_sample_factor * square_control as variance_control,
     small_sample_factor * square_treatment as variance_treatment,

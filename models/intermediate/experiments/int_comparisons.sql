@@ -1,6 +1,6 @@
 {#- Treatment against control over all phases, ready for inference: two values, their variances and covariance, and the
     degrees of freedom. Phases combine by their information; clusters replace the variances of independent units. -#}
-{%- set key = 'experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
+{%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
 with phase_comparisons as (
     select

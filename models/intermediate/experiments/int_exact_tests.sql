@@ -5,7 +5,7 @@
     and by the same variance recovery ratio), widened to include no effect where the exact test does not reject it.
     The anytime-valid p comes from the beta-binomial e-value of the events' split between the arms.
 -#}
-{%- set key = 'experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
+{%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
 with comparisons as (
     select * from {{ ref('evalhouse', 'int_comparisons') }}

@@ -39,6 +39,21 @@ first_exposures as {{ evalhouse.materialized() }} (
     group by experiment_id, unit_id
 ),
 
+-- Until it saw a second variation, a unit counted: what was published then must stay true.
+second_variations as (
+    select
+        first_exposures.experiment_id,
+        first_exposures.unit_id,
+        min(exposures.exposed_at) as second_variation_at
+    from first_exposures
+    inner join exposures
+        on first_exposures.experiment_id = exposures.experiment_id
+        and first_exposures.unit_id = exposures.unit_id
+        and first_exposures.variation_id <> exposures.variation_id
+    where first_exposures.has_several_variations
+    group by first_exposures.experiment_id, first_exposures.unit_id
+),
+
 exposure_days as {{ evalhouse.materialized() }} (
     select
         experiment_id,
@@ -173,6 +188,7 @@ select
     first_exposures.{{ dimension.name }},
     {%- endfor %}
     first_exposures.exposure_rows,
+    second_variations.second_variation_at,
     clustered_experiments.experiment_id is not null as is_clustered,
     coalesce(phase_spans.phase_number, 1) as phase_number,
     case
@@ -181,6 +197,9 @@ select
             then 'missing_cluster'
     end as excluded_by
 from first_exposures
+left join second_variations
+    on first_exposures.experiment_id = second_variations.experiment_id
+    and first_exposures.unit_id = second_variations.unit_id
 left join clustered_experiments on first_exposures.experiment_id = clustered_experiments.experiment_id
 left join phase_spans
     on first_exposures.experiment_id = phase_spans.experiment_id

@@ -4,7 +4,7 @@
     Whatever has values, variances and degrees of freedom of this form can be put through the same steps.
 -#}
 {%- set settings = evalhouse.settings() -%}
-{%- set key = 'experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
+{%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
 with comparisons as (
     select * from {{ ref('evalhouse', 'int_comparisons') }}

@@ -1,10 +1,11 @@
-{#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. -#}
+{#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. A row counts from its day
+    on, or from the day on which its unit's window is over, until the unit sees a second variation. -#}
 {%- set metrics = evalhouse.event_quantile_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 
 with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null
+    where excluded_by is null or excluded_by = 'several_variations'
 ),
 
 experiments as (
@@ -45,6 +46,12 @@ select
     {%- for dimension in dimensions %}
     units.{{ dimension.name }},
     {%- endfor %}
+    units.excluded_by,
+    {%- set seconds = metric.start_seconds + (metric.span_seconds or 0) %}
+    {%- set ripe_on = evalhouse.closing_date(evalhouse.shifted('units.first_exposed_at', seconds)) %}
+    case when cast(events.fact_time as date) < {{ ripe_on }} then {{ ripe_on }} else cast(events.fact_time as date) end
+        as counts_from,
+    cast(units.second_variation_at as date) as counts_until,
     events.{{ metric.name }}__v as metric_value
 from units
 inner join {{ metric.fact }}_events as events on units.unit_id = events.fact_unit_id
@@ -68,6 +75,9 @@ select
     {%- for dimension in dimensions %}
     {{ dimension.name }},
     {%- endfor %}
+    excluded_by,
+    cast(first_exposed_at as date) as counts_from,
+    cast(second_variation_at as date) as counts_until,
     cast(null as {{ evalhouse.type_double() }}) as metric_value
 from units
 where 1 = 0

@@ -17,6 +17,7 @@ metrics as (
 
 pairs as (
     select
+        treatment.look_date,
         treatment.experiment_id,
         treatment.metric_name,
         treatment.dimension_name,
@@ -43,7 +44,8 @@ pairs as (
     from arms as treatment
     inner join experiments on treatment.experiment_id = experiments.experiment_id
     inner join arms as control
-        on treatment.experiment_id = control.experiment_id
+        on treatment.look_date = control.look_date
+        and treatment.experiment_id = control.experiment_id
         and treatment.metric_name = control.metric_name
         and treatment.dimension_name = control.dimension_name
         and treatment.dimension_value = control.dimension_value
@@ -102,6 +104,7 @@ adjusted as {{ evalhouse.materialized() }} (
 )
 
 select
+    look_date,
     experiment_id,
     metric_name,
     dimension_name,

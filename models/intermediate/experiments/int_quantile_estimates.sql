@@ -4,14 +4,53 @@
     statistics one critical value of that error around the quantile carry it over to the value's scale, without a
     density.
 -#}
-{%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
+{%- set slice_key = 'look_date, experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 
-with ranked as (
+{%- set group_columns = 'is_clustered, alpha, quantile, quantile_of, quantile_value, units, values_of_group, values_at_or_below' -%}
+{%- set rank_columns = 'metric_value, values_before, values_through, values_in_slice' -%}
+
+with current_values as (
     select * from {{ ref('evalhouse', 'int_quantile_values') }}
 ),
 
-grouped_values as (
+look_bins as (
+    select * from {{ ref('evalhouse', 'int_quantile_look_bins') }}
+),
+
+current_groups as (
     select * from {{ ref('evalhouse', 'int_quantile_groups') }}
+),
+
+look_groups as (
+    select * from {{ ref('evalhouse', 'int_quantile_look_groups') }}
+),
+
+ranked as (
+    select
+        {{ slice_key }},
+        {{ rank_columns }}
+    from current_values
+
+    union all
+
+    select
+        {{ slice_key }},
+        {{ rank_columns }}
+    from look_bins
+),
+
+grouped_values as (
+    select
+        {{ slice_key }},
+        {{ group_columns }}
+    from current_groups
+
+    union all
+
+    select
+        {{ slice_key }},
+        {{ group_columns }}
+    from look_groups
 ),
 
 shares as {{ evalhouse.materialized() }} (

@@ -1,5 +1,5 @@
-{#- The quantile of each arm and slice, and how many values of each independent group lie at or below it. -#}
-{%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
+{#- The quantile of each arm and slice in the newest data, and how many values of each independent group lie at or below it. -#}
+{%- set slice_key = 'look_date, experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 
 with ranked as (
     select * from {{ ref('evalhouse', 'int_quantile_values') }}

@@ -1,8 +1,8 @@
-{#- Values of quantile metrics by slice, numbered in order: every later step picks ranks. -#}
+{#- Values of quantile metrics by slice in the newest data, in order: every later step picks ranks. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
-{%- set quantile_metrics = plan.metrics | selectattr('type', 'equalto', 'quantile') | list -%}
-{%- set unit_quantile_metrics = quantile_metrics | selectattr('quantile_of', 'equalto', 'units') | list -%}
+{%- set unit_quantile_metrics = plan.metrics | selectattr('type', 'equalto', 'quantile')
+    | selectattr('quantile_of', 'equalto', 'units') | list -%}
 {%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 
 with metric_events as (
@@ -18,25 +18,23 @@ experiments as (
 ),
 
 quantiles as (
-    {%- if quantile_metrics %}
-    {%- for metric in quantile_metrics %}
-    select
-        '{{ metric.name }}' as metric_name,
-        '{{ metric.quantile_of }}' as quantile_of,
-        cast({{ metric.quantile }} as {{ evalhouse.type_double() }}) as quantile
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-    {%- else %}
-    select
-        cast(null as {{ dbt.type_string() }}) as metric_name,
-        cast(null as {{ dbt.type_string() }}) as quantile_of,
-        cast(null as {{ evalhouse.type_double() }}) as quantile
-    where 1 = 0
-    {%- endif %}
+    select * from {{ ref('evalhouse', 'dim_metrics') }}
+    where metric_type = 'quantile'
 ),
 
 metric_values as (
-    select * from metric_events
+    select
+        metric_name,
+        experiment_id,
+        unit_id,
+        variation_id,
+        cluster_id,
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        metric_value
+    from metric_events
+    where excluded_by is null
     {%- for metric in unit_quantile_metrics %}
 
     union all
@@ -71,19 +69,27 @@ sliced as (
         metric_value
     from metric_values
     {%- endfor %}
+),
+
+ranked as (
+    select
+        sliced.*,
+        quantiles.quantile_of,
+        quantiles.quantile,
+        experiments.is_clustered,
+        experiments.alpha,
+        row_number() over (
+            partition by {{ evalhouse.qualified('sliced', slice_key) }}
+            order by sliced.metric_value
+        ) as values_through,
+        count(*) over (partition by {{ evalhouse.qualified('sliced', slice_key) }}) as values_in_slice
+    from sliced
+    inner join quantiles on sliced.metric_name = quantiles.metric_name
+    inner join experiments on sliced.experiment_id = experiments.experiment_id
 )
 
 select
-    sliced.*,
-    quantiles.quantile_of,
-    quantiles.quantile,
-    experiments.is_clustered,
-    experiments.alpha,
-    row_number() over (
-        partition by {{ evalhouse.qualified('sliced', slice_key) }}
-        order by sliced.metric_value
-    ) as value_rank,
-    count(*) over (partition by {{ evalhouse.qualified('sliced', slice_key) }}) as values_in_slice
-from sliced
-inner join quantiles on sliced.metric_name = quantiles.metric_name
-inner join experiments on sliced.experiment_id = experiments.experiment_id
+    {{ evalhouse.current_look() }} as look_date,
+    ranked.*,
+    values_through - 1 as values_before
+from ranked

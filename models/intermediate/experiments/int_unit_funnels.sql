@@ -5,7 +5,7 @@
 
 with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null
+    where excluded_by is null or excluded_by = 'several_variations'
 ),
 
 experiments as (
@@ -112,11 +112,13 @@ units as (
 {%- endfor %},
 
 {{ metric.name }}__reached as (
-    select distinct
+    select
         experiment_id,
-        unit_id
+        unit_id,
+        min(reached_at) as reached_at
     from {{ metric.name }}__step_{{ steps }}
     where reached_at is not null
+    group by experiment_id, unit_id
 )
 {%- endfor %}
 
@@ -125,7 +127,7 @@ select
     units.experiment_id,
     units.unit_id
     {%- for metric in funnels %},
-    case when {{ metric.name }}__reached.unit_id is not null then 1 else 0 end as {{ metric.name }}__all
+    {{ metric.name }}__reached.reached_at as {{ metric.name }}__reached_at
     {%- endfor %}
 from units
 {%- for metric in funnels %}

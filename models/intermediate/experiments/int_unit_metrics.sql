@@ -70,7 +70,7 @@ unit_totals as (
         {{ dbt.any_value('units.' ~ attribute) }} as {{ attribute }}
         {%- endfor %}
         {%- for total in plan.totals %},
-        {{ evalhouse.unit_total(total) }} as {{ total.name }}
+        {{ evalhouse.unit_total(total, 'units', 'events') }} as {{ total.name }}
         {%- endfor %}
     from units
     left join events
@@ -92,23 +92,8 @@ final as (
         {%- for attribute in attributes %},
         unit_totals.{{ attribute }}
         {%- endfor %}
-        {%- for metric in plan.metrics %}
-        {%- if metric.type == 'funnel' %},
-        case
-            when {{ evalhouse.is_mature(metric, 'unit_totals') }} then coalesce(funnels.{{ metric.name }}__all, 0)
-        end as {{ metric.name }}__y
-        {%- elif metric.numerator %},
-        {{ evalhouse.unit_value(metric) }} as {{ metric.name }}__y
-        {%- if metric.denominator_total %},
-        {{ evalhouse.unit_denominator(metric) }} as {{ metric.name }}__d
-        {%- endif %}
-        {%- if metric.numerator_before %},
-        {{ evalhouse.unit_covariate(metric, metric.numerator_before) }} as {{ metric.name }}__x
-        {%- endif %}
-        {%- if metric.denominator_before %},
-        {{ evalhouse.unit_covariate(metric, metric.denominator_before) }} as {{ metric.name }}__w
-        {%- endif %}
-        {%- endif %}
+        {%- for metric in plan.metrics if evalhouse.metric_parts(metric) %},
+        {{ evalhouse.unit_parts(metric, evalhouse.is_mature(metric, 'unit_totals'), 'unit_totals.horizon_at') }}
         {%- endfor %}
     from unit_totals
     cross join watermarks

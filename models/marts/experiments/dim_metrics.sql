@@ -17,7 +17,9 @@ with configured as (
         {{ 'true' if metric.cuped else 'false' }} as is_cuped,
         cast({{ metric.delay_hours }} as {{ double }}) as delay_hours,
         {%- set window_hours = metric.span_seconds / 3600 if metric.span_seconds is not none else 'null' %}
-        cast({{ window_hours }} as {{ double }}) as window_hours
+        cast({{ window_hours }} as {{ double }}) as window_hours,
+        cast({{ metric.quantile if metric.quantile is not none else 'null' }} as {{ double }}) as quantile,
+        cast({{ "'" ~ metric.quantile_of ~ "'" if metric.type == 'quantile' else 'null' }} as {{ string }}) as quantile_of
     {{ 'union all' if not loop.last }}
     {%- endfor %}
     {%- else %}
@@ -32,7 +34,9 @@ with configured as (
         cast(null as {{ string }}) as definition,
         false as is_cuped,
         cast(null as {{ double }}) as delay_hours,
-        cast(null as {{ double }}) as window_hours
+        cast(null as {{ double }}) as window_hours,
+        cast(null as {{ double }}) as quantile,
+        cast(null as {{ string }}) as quantile_of
     where 1 = 0
     {%- endif %}
 )
@@ -49,5 +53,7 @@ select
     cast({{ dbt.hash('definition') }} as {{ string }}) as definition_hash,
     is_cuped,
     delay_hours,
-    window_hours
+    window_hours,
+    quantile,
+    quantile_of
 from configured

@@ -19,10 +19,12 @@ arm_counts as (
 
 arm_estimates as (
     select * from {{ ref('evalhouse', 'int_arm_estimates') }}
+    where look_date = {{ evalhouse.current_look() }}
 ),
 
 comparisons as (
     select * from {{ ref('evalhouse', 'int_comparisons') }}
+    where look_date = {{ evalhouse.current_look() }}
 ),
 
 watermarks as (

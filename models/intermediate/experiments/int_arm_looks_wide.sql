@@ -1,0 +1,66 @@
+{#- Moments of every arm, phase and slice at every look: running totals of the daily changes, brought into the form that
+    int_arm_moments_wide has for the newest data. -#}
+{%- set metrics = evalhouse.stepwise_metrics() -%}
+{%- set arm = 'experiment_id, variation_id, phase_number, dimension_name, dimension_value' -%}
+
+with arm_days as (
+    select * from {{ ref('evalhouse', 'int_arm_days') }}
+),
+
+looks as (
+    select * from {{ ref('evalhouse', 'int_looks') }}
+),
+
+bounds as (
+    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
+),
+
+arms as (
+    select
+        {{ arm }},
+        min(change_date) as first_date
+    from arm_days
+    group by {{ arm }}
+),
+
+arm_looks as (
+    select
+        arms.*,
+        looks.as_of_date
+    from arms
+    inner join looks
+        on arms.experiment_id = looks.experiment_id
+        and looks.as_of_date >= arms.first_date
+),
+
+sums as (
+    select
+        {{ evalhouse.qualified('arm_looks', arm ~ ', as_of_date') }},
+        sum(coalesce(arm_days.units, 0)) over running as units
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_sums(metric) %},
+        sum(coalesce(arm_days.{{ metric.name }}__{{ name }}, 0)) over running as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
+    from arm_looks
+    left join arm_days
+        on {{ evalhouse.joined('arm_looks', 'arm_days', arm) }}
+        and arm_looks.as_of_date = arm_days.change_date
+    window running as (
+        partition by {{ evalhouse.qualified('arm_looks', arm) }}
+        order by arm_looks.as_of_date
+        rows between unbounded preceding and current row
+    )
+)
+
+select
+    {{ evalhouse.qualified('sums', arm) }},
+    sums.as_of_date as look_date,
+    sums.units as analysed_units
+    {%- for metric in metrics %}
+    {%- for moment in evalhouse.moments_of_sums(metric) %},
+    {{ moment.sql }} as {{ metric.name }}__{{ moment.name }}
+    {%- endfor %}
+    {%- endfor %}
+from sums
+left join bounds on sums.experiment_id = bounds.experiment_id

@@ -1,0 +1,102 @@
+{#- Units and means of every cluster at every look, by arm, phase and slice: running totals of the daily changes, only for
+    experiments whose units come in clusters. -#}
+{%- set metrics = evalhouse.stepwise_metrics() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id', 'change_date'] -%}
+{%- set cluster = 'experiment_id, variation_id, phase_number, cluster_id, dimension_name, dimension_value' -%}
+
+with all_changes as (
+    select * from {{ ref('evalhouse', 'int_unit_changes') }}
+),
+
+bounds as (
+    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+    where is_clustered
+),
+
+looks as (
+    select * from {{ ref('evalhouse', 'int_looks') }}
+),
+
+changes as (
+    select all_changes.*
+    from all_changes
+    inner join experiments on all_changes.experiment_id = experiments.experiment_id
+),
+
+grouped as (
+    select
+        {{ key | join(',\n        ') }},
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        sum(sign) as units
+        {%- for metric in metrics %},
+        {{ evalhouse.step_sum(metric, 'n') }} as {{ metric.name }}__n
+        {%- for part in evalhouse.metric_parts(metric) %},
+        {{ evalhouse.step_sum(metric, part) }} as {{ metric.name }}__{{ part }}
+        {%- endfor %}
+        {%- endfor %}
+    from changes
+    group by {{ evalhouse.dimension_grouping_sets(key, dimensions) }}
+),
+
+cluster_days as (
+    select
+        {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
+        grouped.*
+    from grouped
+),
+
+clusters as (
+    select
+        {{ cluster }},
+        min(change_date) as first_date
+    from cluster_days
+    group by {{ cluster }}
+),
+
+cluster_looks as (
+    select
+        clusters.*,
+        looks.as_of_date
+    from clusters
+    inner join looks
+        on clusters.experiment_id = looks.experiment_id
+        and looks.as_of_date >= clusters.first_date
+),
+
+sums as (
+    select
+        {{ evalhouse.qualified('cluster_looks', cluster) }},
+        cluster_looks.as_of_date as look_date
+        {%- for metric in metrics %}
+        {%- for name in ['n'] + evalhouse.metric_parts(metric) %},
+        sum(coalesce(cluster_days.{{ metric.name }}__{{ name }}, 0)) over running as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
+    from cluster_looks
+    left join cluster_days
+        on {{ evalhouse.joined('cluster_looks', 'cluster_days', cluster) }}
+        and cluster_looks.as_of_date = cluster_days.change_date
+    window running as (
+        partition by {{ evalhouse.qualified('cluster_looks', cluster) }}
+        order by cluster_looks.as_of_date
+        rows between unbounded preceding and current row
+    )
+)
+
+select
+    {{ evalhouse.qualified('sums', cluster ~ ', look_date') }}
+    {%- for metric in metrics %},
+    sums.{{ metric.name }}__n
+    {%- for part in evalhouse.metric_parts(metric) %},
+    {{ evalhouse.mean_of_sums(metric, part) }} as {{ metric.name }}__{{ part }}
+    {%- endfor %}
+    {%- endfor %}
+from sums
+left join bounds on sums.experiment_id = bounds.experiment_id

@@ -1,0 +1,94 @@
+{#- Values of quantile metrics by slice as they come (sign 1) and go (sign -1) day by day, each in a bin half a percent
+    wide. Counts and sums of bins can be added up over days; ordered lists of values cannot. -#}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set unit_quantile_metrics = evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'quantile')
+    | selectattr('quantile_of', 'equalto', 'units') | list -%}
+
+with metric_events as (
+    select * from {{ ref('evalhouse', 'int_metric_events') }}
+    where counts_until is null or counts_until > counts_from
+),
+
+unit_changes as (
+    select * from {{ ref('evalhouse', 'int_unit_changes') }}
+),
+
+changes as (
+    select
+        metric_events.*,
+        counts_from as change_date,
+        cast(1 as {{ evalhouse.type_double() }}) as sign
+    from metric_events
+
+    union all
+
+    select
+        metric_events.*,
+        counts_until as change_date,
+        cast(-1 as {{ evalhouse.type_double() }}) as sign
+    from metric_events
+    where counts_until is not null
+),
+
+all_changes as (
+    select
+        metric_name,
+        experiment_id,
+        unit_id,
+        variation_id,
+        cluster_id,
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        change_date,
+        sign,
+        metric_value
+    from changes
+    {%- for metric in unit_quantile_metrics %}
+
+    union all
+
+    select
+        '{{ metric.name }}' as metric_name,
+        experiment_id,
+        unit_id,
+        variation_id,
+        cluster_id,
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        change_date,
+        sign,
+        {{ metric.name }}__y as metric_value
+    from unit_changes
+    where {{ metric.name }}__y is not null
+    {%- endfor %}
+),
+
+binned as (
+    select
+        *,
+        case
+            when metric_value > 0 then 100000 + floor(ln(metric_value) / {{ evalhouse.bin_width() }})
+            when metric_value < 0 then -100000 - floor(ln(-metric_value) / {{ evalhouse.bin_width() }})
+            else 0
+        end as value_bin
+    from all_changes
+)
+
+{% for dimension in [none] + dimensions -%}
+{{ 'union all' if not loop.first }}
+select
+    metric_name,
+    experiment_id,
+    variation_id,
+    {{ "'" ~ dimension.name ~ "'" if dimension else "'all'" }} as dimension_name,
+    {{ dimension.name if dimension else "'all'" }} as dimension_value,
+    coalesce(cluster_id, unit_id) as group_id,
+    unit_id,
+    change_date,
+    sign,
+    metric_value,
+    value_bin
+from binned
+{% endfor -%}

@@ -1,0 +1,268 @@
+{#-
+    What each unit did on each day: one row for the day of its first exposure, which also carries its totals before
+    exposure, and one for every later day with an event that counts. All days of an experiment follow from these rows.
+
+    An incremental run replaces the days from the lookback on; an experiment whose metrics or end changed is replaced as
+    a whole. A row without a unit stands for a stored day that has to go even if nothing takes its place.
+-#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key=['experiment_id', 'activity_date'],
+    on_schema_change='sync_all_columns'
+) }}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set analysis = evalhouse.settings().analysis -%}
+{%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
+{%- set distinct_totals = [] -%}
+{%- set simple_totals = [] -%}
+{%- for total in plan.totals -%}
+    {%- set is_distinct = total.period == 'after' and total.aggregate in ['days', 'count_distinct'] -%}
+    {%- do (distinct_totals if is_distinct else simple_totals).append(total) -%}
+{%- endfor -%}
+{%- set history_days = plan.totals | selectattr('period', 'equalto', 'before') | map(attribute='days') | list -%}
+{%- set history_seconds = ((history_days + [0]) | max * 86400) | round | int -%}
+{%- set longest = [0] -%}
+{%- for total in plan.totals if total.window is not none -%}
+    {%- do longest.append(total.delay + total.window) -%}
+{%- endfor -%}
+{%- set longest_seconds = longest | max -%}
+{%- set definition = local_md5(tojson([plan.measures, plan.totals], sort_keys=true)) -%}
+{%- set forever_ago = "cast('0001-01-01' as date)" -%}
+
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null or excluded_by = 'several_variations'
+),
+
+all_experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+defined as (
+    select
+        experiment_id,
+        horizon_at,
+        as_of_at,
+        '{{ definition }}' || coalesce(cast(ended_at as {{ dbt.type_string() }}), '') as definition_hash
+    from all_experiments
+),
+
+{%- if is_incremental() %}
+
+stored as (
+    select
+        experiment_id,
+        min(definition_hash) as first_hash,
+        max(definition_hash) as last_hash
+    from {{ this }}
+    group by experiment_id
+),
+
+newest_stored as (
+    select max(activity_date) as activity_date
+    from {{ this }}
+),
+
+experiments as (
+    select
+        defined.*,
+        case
+            when stored.first_hash <> defined.definition_hash or stored.last_hash <> defined.definition_hash
+                or stored.experiment_id is null
+                then {{ forever_ago }}
+            when newest_stored.activity_date > cast(defined.as_of_at as date)
+                then cast({{ dbt.dateadd('day', -analysis.lookback_days, 'cast(defined.as_of_at as date)') }} as date)
+            else cast({{ dbt.dateadd('day', -analysis.lookback_days, 'newest_stored.activity_date') }} as date)
+        end as rebuilt_from
+    from defined
+    cross join newest_stored
+    left join stored on defined.experiment_id = stored.experiment_id
+),
+{%- else %}
+
+experiments as (
+    select
+        *,
+        {{ forever_ago }} as rebuilt_from
+    from defined
+),
+{%- endif %}
+
+units as (
+    select
+        exposed_units.experiment_id,
+        exposed_units.unit_id,
+        exposed_units.first_exposed_at,
+        cast(exposed_units.first_exposed_at as date) as entry_date,
+        experiments.horizon_at,
+        experiments.definition_hash,
+        experiments.rebuilt_from,
+        -- Where nothing older can change a day from there on, older events need not be read.
+        case
+            when cast(exposed_units.first_exposed_at as date) >= experiments.rebuilt_from
+                then {{ evalhouse.shifted('exposed_units.first_exposed_at', -history_seconds) }}
+            else cast(experiments.rebuilt_from as {{ dbt.type_timestamp() }})
+        end as read_from
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+),
+
+{%- for fact in measured_facts %}
+
+{{ fact }}_measures as (
+    {{ evalhouse.fact_measures(fact, plan.measures | selectattr('fact', 'equalto', fact) | list) | indent(4) }}
+),
+{%- endfor %}
+
+{%- if plan.totals %}
+
+all_events as (
+    {%- for fact in measured_facts %}
+    {{ 'union all' if not loop.first }}
+    select
+        fact_unit_id,
+        fact_time
+        {%- for measure in plan.measures %},
+        {%- set data_type = dbt.type_string() if measure.is_text else evalhouse.type_double() %}
+        {{ 'cast(null as ' ~ data_type ~ ') as ' if measure.fact != fact }}{{ measure.name }}
+        {%- endfor %}
+    from {{ fact }}_measures
+    {%- endfor %}
+),
+
+earliest_read as (
+    select min(read_from) as read_from
+    from units
+),
+
+events as (
+    select all_events.*
+    from all_events
+    {%- if not distinct_totals %}
+    cross join earliest_read
+    where all_events.fact_time >= earliest_read.read_from
+    {%- endif %}
+),
+
+-- What happened before exposure belongs to the day of the exposure, and that day has a row even if nothing happened.
+unit_events as (
+    select
+        units.*,
+        case when events.fact_time < units.first_exposed_at then units.entry_date else cast(events.fact_time as date) end
+            as activity_date,
+        events.fact_time
+        {%- for measure in plan.measures %},
+        events.{{ measure.name }}
+        {%- endfor %}
+    from units
+    inner join events on units.unit_id = events.fact_unit_id
+    where
+        events.fact_time >= {{ evalhouse.shifted('units.first_exposed_at', -history_seconds) }}
+        and events.fact_time <= {{ evalhouse.shifted('units.horizon_at', longest_seconds) }}
+        {%- if distinct_totals %}
+        -- The first time of a value can only be told from all times.
+        and (
+            events.fact_time >= units.read_from
+            {%- for measure in distinct_totals | map(attribute='measure') | unique %}
+            or events.{{ measure }} is not null
+            {%- endfor %}
+        )
+        {%- else %}
+        and events.fact_time >= units.read_from
+        {%- endif %}
+
+    union all
+
+    select
+        units.*,
+        units.entry_date as activity_date,
+        cast(null as {{ dbt.type_timestamp() }}) as fact_time
+        {%- for measure in plan.measures %},
+        cast(null as {{ dbt.type_string() if measure.is_text else evalhouse.type_double() }}) as {{ measure.name }}
+        {%- endfor %}
+    from units
+),
+
+totals as (
+    select
+        units.experiment_id,
+        units.unit_id,
+        units.activity_date,
+        min(units.definition_hash) as definition_hash
+        {%- for total in simple_totals %},
+        cast({{ evalhouse.unit_total(total, 'units', 'units') }} as {{ evalhouse.type_double() }}) as {{ total.name }}
+        {%- endfor %}
+    from unit_events as units
+    where units.activity_date >= units.rebuilt_from
+    group by units.experiment_id, units.unit_id, units.activity_date
+)
+
+{%- for total in distinct_totals -%}
+,
+
+{{ total.name }}_values as (
+    select
+        units.experiment_id,
+        units.unit_id,
+        {{ evalhouse.distinct_value(total, 'units', 'units') }} as seen_value,
+        min(units.activity_date) as activity_date
+    from unit_events as units
+    where
+        units.{{ total.measure }} is not null
+        and {{ evalhouse.period_condition(total, 'units.fact_time', 'units.first_exposed_at', 'units.horizon_at') }}
+    group by units.experiment_id, units.unit_id, {{ evalhouse.distinct_value(total, 'units', 'units') }}
+),
+
+{{ total.name }}_days as (
+    select
+        experiment_id,
+        unit_id,
+        activity_date,
+        cast(count(*) as {{ evalhouse.type_double() }}) as {{ total.name }}
+    from {{ total.name }}_values
+    group by experiment_id, unit_id, activity_date
+)
+{%- endfor %}
+{%- else %}
+
+totals as (
+    select
+        experiment_id,
+        unit_id,
+        entry_date as activity_date,
+        definition_hash
+    from units
+    where entry_date >= rebuilt_from
+)
+{%- endif %}
+
+select
+    totals.experiment_id,
+    totals.unit_id,
+    totals.activity_date,
+    totals.definition_hash
+    {%- for total in plan.totals %},
+    {{ (total.name ~ '_days' if total in distinct_totals else 'totals') }}.{{ total.name }}
+    {%- endfor %}
+from totals
+{%- for total in distinct_totals %}
+left join {{ total.name }}_days
+    on {{ evalhouse.joined('totals', total.name ~ '_days', 'experiment_id, unit_id, activity_date') }}
+{%- endfor %}
+{%- if is_incremental() %}
+
+union all
+
+select distinct
+    stored_days.experiment_id,
+    '' as unit_id,
+    stored_days.activity_date,
+    experiments.definition_hash
+    {%- for total in plan.totals %},
+    cast(null as {{ evalhouse.type_double() }}) as {{ total.name }}
+    {%- endfor %}
+from {{ this }} as stored_days
+inner join experiments on stored_days.experiment_id = experiments.experiment_id
+where stored_days.activity_date >= experiments.rebuilt_from
+{%- endif %}

@@ -1,0 +1,126 @@
+{#- The metrics of each unit as a staircase: one row per unit and day on which something changed (first exposure, an event,
+    a window that ended, a funnel that was completed), valid until the next one. A unit counts until it sees a second
+    variation. -#}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
+    + dimensions | map(attribute='name') | list -%}
+{%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
+{%- set metrics = [] -%}
+{%- set ripening_seconds = [] -%}
+{%- for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
+    {%- do metrics.append(metric) -%}
+    {%- do ripening_seconds.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
+{%- endfor -%}
+
+with unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null or excluded_by = 'several_variations'
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+{%- if funnels %}
+
+funnels as (
+    select * from {{ ref('evalhouse', 'int_unit_funnels') }}
+),
+{%- endif %}
+
+units as (
+    select
+        exposed_units.*,
+        experiments.horizon_at,
+        experiments.as_of_at
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+),
+
+step_dates as (
+    select
+        experiment_id,
+        unit_id,
+        activity_date as valid_from
+    from unit_days
+    {%- for seconds in ripening_seconds | unique if seconds > 0 %}
+    union
+    select
+        experiment_id,
+        unit_id,
+        {{ evalhouse.closing_date(evalhouse.shifted('first_exposed_at', seconds)) }} as valid_from
+    from units
+    where {{ evalhouse.shifted('first_exposed_at', seconds) }} <= as_of_at
+    {%- endfor %}
+    {%- for metric in funnels %}
+    union
+    select
+        experiment_id,
+        unit_id,
+        cast({{ metric.name }}__reached_at as date) as valid_from
+    from funnels
+    where {{ metric.name }}__reached_at is not null
+    {%- endfor %}
+),
+
+steps as (
+    select
+        units.experiment_id,
+        units.unit_id,
+        {%- for attribute in attributes %}
+        units.{{ attribute }},
+        {%- endfor %}
+        cast(units.second_variation_at as date) as leaves_on,
+        step_dates.valid_from,
+        lead(step_dates.valid_from) over (
+            partition by step_dates.experiment_id, step_dates.unit_id order by step_dates.valid_from
+        ) as next_from
+        {%- for total in plan.totals %},
+        {{ 'sum' if total.aggregate != 'max' else 'max' }}(unit_days.{{ total.name }}) over (
+            partition by step_dates.experiment_id, step_dates.unit_id order by step_dates.valid_from
+            rows between unbounded preceding and current row
+        ) as {{ total.name }}
+        {%- endfor %}
+    from step_dates
+    inner join units
+        on step_dates.experiment_id = units.experiment_id
+        and step_dates.unit_id = units.unit_id
+    left join unit_days
+        on step_dates.experiment_id = unit_days.experiment_id
+        and step_dates.unit_id = unit_days.unit_id
+        and step_dates.valid_from = unit_days.activity_date
+),
+
+unit_totals as (
+    select
+        *,
+        {{ dbt.dateadd('day', 1, 'cast(valid_from as ' ~ dbt.type_timestamp() ~ ')') }} as first_day_ends_at,
+        case when leaves_on < next_from or next_from is null then leaves_on else next_from end as valid_until
+    from steps
+    where leaves_on is null or valid_from < leaves_on
+)
+
+select
+    unit_totals.experiment_id,
+    unit_totals.unit_id,
+    {%- for attribute in attributes %}
+    unit_totals.{{ attribute }},
+    {%- endfor %}
+    unit_totals.valid_from,
+    unit_totals.valid_until
+    {%- for metric in metrics %},
+    {%- set seconds = metric.start_seconds + (metric.span_seconds or 0) %}
+    {%- set mature = evalhouse.shifted('unit_totals.first_exposed_at', seconds) ~ ' <= unit_totals.first_day_ends_at' %}
+    {{ evalhouse.unit_parts(metric, mature, none) }}
+    {%- endfor %}
+from unit_totals
+{%- if funnels %}
+left join funnels
+    on unit_totals.experiment_id = funnels.experiment_id
+    and unit_totals.unit_id = funnels.unit_id
+{%- endif %}
