@@ -7,7 +7,11 @@
 
 with arms as (
     select * from {{ ref('evalhouse', 'int_arm_estimates') }}
-    where dimension_name = 'all' and metric_type <> 'quantile' and metric_value is not null
+    where
+        look_date = {{ evalhouse.current_look() }}
+        and dimension_name = 'all'
+        and metric_type <> 'quantile'
+        and metric_value is not null
 ),
 
 experiments as (
@@ -17,7 +21,7 @@ experiments as (
 
 comparisons as (
     select * from {{ ref('evalhouse', 'int_comparisons') }}
-    where dimension_name = 'all'
+    where look_date = {{ evalhouse.current_look() }} and dimension_name = 'all'
 ),
 
 pooled_arms as (

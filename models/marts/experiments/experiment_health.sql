@@ -47,6 +47,14 @@ weekdays as (
     select * from {{ ref('evalhouse', 'int_health_weekdays') }}
 ),
 
+concurrency as (
+    select * from {{ ref('evalhouse', 'int_health_concurrency') }}
+),
+
+novelty as (
+    select * from {{ ref('evalhouse', 'int_health_novelty') }}
+),
+
 results as (
     select * from {{ ref('evalhouse', 'experiment_results') }}
     where dimension_name = 'all'
@@ -457,6 +465,32 @@ checks as (
         threshold,
         detail
     from weekdays
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from concurrency
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from novelty
 )
 
 select
