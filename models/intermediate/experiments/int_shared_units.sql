@@ -19,8 +19,8 @@ experiments as (
     select
         experiment_id,
         count(*) as units,
-        min(first_exposed_at) as first_exposed_at,
-        max(first_exposed_at) as last_exposed_at
+        cast(min(first_exposed_at) as date) as first_date,
+        cast(max(last_exposed_at) as date) as last_date
     from exposed_units
     group by experiment_id
 ),
@@ -31,8 +31,8 @@ pairs as (
         larger.experiment_id as other_experiment_id,
         smaller.units,
         larger.units as other_units,
-        smaller.last_exposed_at,
-        larger.last_exposed_at as other_last_exposed_at,
+        smaller.last_date,
+        larger.last_date as other_last_date,
         {{ rows_in_all }} / count(*) over () as affordable_rows
     from experiments as smaller
     inner join experiments as larger
@@ -40,8 +40,8 @@ pairs as (
             smaller.units < larger.units
             or (smaller.units = larger.units and smaller.experiment_id < larger.experiment_id)
         )
-        and smaller.first_exposed_at <= larger.last_exposed_at
-        and larger.first_exposed_at <= smaller.last_exposed_at
+        and smaller.first_date <= larger.last_date
+        and larger.first_date <= smaller.last_date
 ),
 
 -- Each level keeps a quarter of the units of the level before.
@@ -70,7 +70,11 @@ sampled_experiments as (
 
 hashed_units as (
     select
-        exposed_units.*,
+        exposed_units.experiment_id,
+        exposed_units.unit_id,
+        exposed_units.variation_id,
+        exposed_units.phase_number,
+        exposed_units.first_exposed_at,
         sampled_experiments.level,
         case when sampled_experiments.level > 0 then {{ hash }} end as unit_hash
     from exposed_units
@@ -116,8 +120,8 @@ shared as (
         on sampled_units.experiment_id = pairs.experiment_id
         and other_units.experiment_id = pairs.other_experiment_id
         -- Whoever entered the one after the other was over had no part in both at a time.
-        and sampled_units.first_exposed_at <= pairs.other_last_exposed_at
-        and other_units.first_exposed_at <= pairs.last_exposed_at
+        and cast(sampled_units.first_exposed_at as date) <= pairs.other_last_date
+        and cast(other_units.first_exposed_at as date) <= pairs.last_date
     group by
         pairs.experiment_id,
         pairs.other_experiment_id,
