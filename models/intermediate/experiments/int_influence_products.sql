@@ -1,8 +1,8 @@
 {#-
     What two metrics share by chance: sums over the units of an arm of the product of both metrics' residuals, and of
     their covariates' residuals under CUPED. A unit counts for the pairs of which it has both values. Products are
-    aggregated wide, in passes of a bounded number of columns, and turned long. Where units come in clusters, the
-    clusters' sums are multiplied instead (int_effect_covariances).
+    aggregated wide, one pass for every 200 pairs, and turned long. Where units come in clusters, the clusters'
+    influences are multiplied instead (int_effect_covariances).
 -#}
 {%- set pairs = evalhouse.metric_pairs() -%}
 {%- set residuals = {} -%}
@@ -11,6 +11,7 @@
         {%- do residuals.update({metric.name: metric}) -%}
     {%- endfor -%}
 {%- endfor -%}
+{%- set batches = pairs | batch(200) | list -%}
 {%- set key = 'experiment_id, variation_id, phase_number' -%}
 {%- set products = ['zz', 'zc', 'cz', 'cc'] -%}
 {%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
@@ -27,6 +28,11 @@ all_unit_values as (
 moments as (
     select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
     where dimension_name = 'all'
+),
+
+numbers as (
+    select * from {{ ref('evalhouse', 'numbers') }}
+    where n between 1 and 200
 ),
 
 unit_values as (
@@ -48,40 +54,68 @@ residuals as (
         on {{ evalhouse.joined('unit_values', 'moments', key) }}
 )
 
-{%- for batch in pairs | batch(200) %}
-{%- set first_pair = loop.index0 * 200 %},
+{%- for batch in batches %}
+{%- set wide = 'wide_' ~ loop.index %},
 
-wide_{{ loop.index }} as (
+{{ wide }} as (
     select
         {{ key }}
         {%- for pair in batch %}
-        {%- set number = first_pair + loop.index %}
+        {%- set number = loop.index %}
         {%- for goal_part, other_part in pair.products %},
         sum({{ pair.goal.name }}__{{ goal_part }} * {{ pair.other.name }}__{{ other_part }})
-            as p{{ number }}_{{ goal_part }}{{ other_part }}
+            as {{ goal_part }}{{ other_part }}_{{ number }}
         {%- endfor %}
         {%- endfor %}
     from residuals
     group by {{ key }}
+),
+
+-- One row per pair without a select per pair, each of which an engine might feed by a pass of its own.
+long_{{ loop.index }} as (
+    select
+        {{ evalhouse.qualified(wide, key) }},
+        case numbers.n
+            {%- for pair in batch %}
+            when {{ loop.index }} then '{{ pair.goal.name }}'
+            {%- endfor %}
+        end as goal_metric_name,
+        case numbers.n
+            {%- for pair in batch %}
+            when {{ loop.index }} then '{{ pair.other.name }}'
+            {%- endfor %}
+        end as other_metric_name
+        {%- for product in products %},
+        {%- set with_product = [] %}
+        {%- for pair in batch %}
+        {%- do with_product.append(loop.index) if (product | list) in pair.products %}
+        {%- endfor %}
+        {% if with_product -%}
+        case numbers.n
+            {%- for number in with_product %}
+            when {{ number }} then {{ wide }}.{{ product }}_{{ number }}
+            {%- endfor %}
+        end
+        {%- else -%}
+        {{ missing }}
+        {%- endif %} as product_{{ product }}
+        {%- endfor %}
+    from {{ wide }}
+    inner join numbers on numbers.n <= {{ batch | length }}
 )
 {%- endfor %}
-{% for batch in pairs | batch(200) %}
-{%- set first_pair = loop.index0 * 200 %}
-{%- set relation = 'wide_' ~ loop.index %}
-{%- for pair in batch %}
-{%- set number = first_pair + loop.index %}
-{{ 'union all' if number > 1 }}
+{% for batch in batches %}
+{{ 'union all' if not loop.first }}
 select
     {{ key }},
-    '{{ pair.goal.name }}' as goal_metric_name,
-    '{{ pair.other.name }}' as other_metric_name
+    goal_metric_name,
+    other_metric_name
     {%- for product in products %},
-    {{ 'p' ~ number ~ '_' ~ product if (product | list) in pair.products else missing }} as product_{{ product }}
+    product_{{ product }}
     {%- endfor %}
-from {{ relation }}
-where p{{ number }}_zz is not null
-{% endfor %}
-{%- else %}
+from long_{{ loop.index }}
+where product_zz is not null
+{% else %}
 select
     {{ key }},
     cast(null as {{ dbt.type_string() }}) as goal_metric_name,

@@ -53,10 +53,7 @@ all_slices as (
     select
         {{ evalhouse.qualified('comparisons', slice) }},
         inference.effect,
-        case
-            when exact_tests.planning_variance is not null then exact_tests.planning_variance
-            else inference.standard_error * inference.standard_error
-        end as variance,
+        coalesce(exact_tests.planning_variance, inference.standard_error * inference.standard_error) as variance,
         case
             when exact_tests.planning_variance is not null
                 then comparisons.units_control + comparisons.units_treatment - 2
