@@ -62,7 +62,7 @@ _BEFORE_NUMERATOR = np.array([0.8, 0.5, 0, 0])
 # Correlation of the logs that gives the values themselves a correlation of 0.6.
 _MEAN_SIGMA = 0.8
 _MEAN_RHO = 0.6
-_MEAN_LOG_RHO = math.log(1 + _MEAN_RHO * (math.exp(_MEAN_SIGMA**2) - 1)) / _MEAN_SIGMA**2
+MEAN_LOG_RHO = math.log(1 + _MEAN_RHO * (math.exp(_MEAN_SIGMA**2) - 1)) / _MEAN_SIGMA**2
 
 _RATIO = lognormal_moment(_RATIO_NUMERATOR) / lognormal_moment(_RATIO_DENOMINATOR)
 
@@ -244,7 +244,7 @@ def _simulate_units(connection: Any, generator: np.random.Generator, n: int, exp
     now["uniform"] = generator.random(total)
     shared = normal()
     before["covaried"] = np.exp(_MEAN_SIGMA * shared)
-    now["covaried"] = np.exp(_MEAN_SIGMA * (_MEAN_LOG_RHO * shared + math.sqrt(1 - _MEAN_LOG_RHO**2) * normal()))
+    now["covaried"] = np.exp(_MEAN_SIGMA * (MEAN_LOG_RHO * shared + math.sqrt(1 - MEAN_LOG_RHO**2) * normal()))
     normals = [normal() for _ in range(4)]
     for columns, name, weights in (
         (now, "denominator", _RATIO_DENOMINATOR),
