@@ -39,10 +39,11 @@ QUIET_SECONDS = 7_200
 
 @dataclass(frozen=True)
 class Metric:
-    """A simulated metric. `effect` is what a treatment adds to the value; less is better everywhere."""
+    """A simulated metric. `effect` is what a treatment adds to the value."""
 
     label: str
-    # "rate": share of units with an event. "mean": lognormal value. "cuped": the same with a covariate.
+    # "rate": share of units with an event. "mean": lognormal value. "cuped": the same with a covariate. "revenue":
+    # lognormal where there is an event, as of a share `level` of the units.
     kind: str
     level: float
     effect: float = 0.0
@@ -50,6 +51,7 @@ class Metric:
     delay_days: float = 0.0
     # The guardrail's margin; none: the metric is no guardrail.
     margin: float | None = None
+    direction: str = "decrease"
 
     @property
     def is_rate(self) -> bool:
@@ -124,6 +126,14 @@ _AT_MARGIN = {
     "mean_sd1": Metric("mean, lognormal sd 1", "mean", 1.0, margin=0.0),
     "mean_sd2": Metric("mean, lognormal sd 2", "mean", 2.0, margin=0.0),
 }
+# Harm is a low value here: few units of a skewed metric are low and look alike, until one of them is high.
+_CANARY = {
+    "rate_0500": _rate(0.05, margin=0.0, direction="increase"),
+    "rate_0100": _rate(0.01, margin=0.0, direction="increase"),
+    "mean_sd1": Metric("mean, lognormal sd 1", "mean", 1.0, margin=0.0, direction="increase"),
+    "mean_sd2": Metric("mean, lognormal sd 2", "mean", 2.0, margin=0.0, direction="increase"),
+    "revenue": Metric("mean, 3% above zero", "revenue", 0.03, margin=0.0, direction="increase"),
+}
 _RARE = {
     "rate_0005": _rate(0.0005, margin=0.0),
     "rate_0010": _rate(0.001, margin=0.0),
@@ -187,10 +197,10 @@ FAMILIES = {
     ),
     "guardrails_uneven": Family(
         label="5 guardrails, 2 variations, 98:1:1",
-        metrics=_AT_MARGIN,
-        stages=_even(490, 5, 5),
-        experiments=200,
-        units_per_run=700_000,
+        metrics=_CANARY,
+        stages=_even(490, 10, 10),
+        experiments=300,
+        units_per_run=1_428_000,
     ),
     "rare_looks": Family(
         label="looks, rare events",
@@ -238,7 +248,7 @@ def variables(name: str) -> dict[str, Any]:
             "name": metric_name,
             "fact": "simulated",
             "where": f"name = '{metric_name}'",
-            "direction": "decrease",
+            "direction": metric.direction,
             "role": "secondary" if metric.margin is None else "guardrail",
         }
         if metric.is_rate:
@@ -346,6 +356,12 @@ def _draw_metric(
         later = 60 + generator.random(unit.size) * max(metric.delay_days * DAY_SECONDS, 3_600)
         yield pa.table({"unit_id": unit, "seconds": seconds[unit] + later, "value": np.ones(unit.size)})
         return
+    if metric.kind == "revenue":
+        unit = np.flatnonzero(generator.random(total) < metric.level).astype(np.int32)
+        yield pa.table(
+            {"unit_id": unit, "seconds": seconds[unit] + 60, "value": np.exp(generator.standard_normal(unit.size))}
+        )
+        return
     unit = np.arange(total, dtype=np.int32)
     noise = generator.standard_normal(total)
     if metric.kind == "cuped":
@@ -393,6 +409,15 @@ def count(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[st
     daily["day"] = (daily.as_of_date - START).dt.days + 1
     if not len(daily) or daily.day.max() != DAYS:
         raise RuntimeError(f"{name}: the last of {DAYS} looks is missing")
+    # A pass is final only on the last day; that it was ever shown is in the evidence.
+    passes = connection.sql(
+        """
+        select experiment_id, metric_name, variation_id, dimension_name, min(contrast_upper) < 0 as passed_ever
+        from main_evalhouse.int_guardrail_evidence
+        where look_date in (select as_of_date from main_evalhouse.experiment_results_daily)
+        group by all
+        """
+    ).df()
     checks["day"] = (checks.first_breach_at - START).dt.total_seconds() / DAY_SECONDS
     cells = {}
     for metric_name, metric in family.metrics.items():
@@ -401,6 +426,7 @@ def count(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[st
             daily[daily.metric_name == metric_name],
             final[final.metric_name == metric_name],
             checks[(checks.metric_name == metric_name) & (checks.slice_name == "all")],
+            passes[(passes.metric_name == metric_name) & (passes.dimension_name == "all")],
         )
     if family.checks:
         by_experiment = checks.groupby("experiment_id")
@@ -420,7 +446,9 @@ def _days(prefix: str, days: pd.Series) -> dict[str, int]:
     return {f"{prefix}_{int(day)}": int(number) for day, number in days.value_counts().items()}
 
 
-def _count_metric(metric: Metric, daily: pd.DataFrame, final: pd.DataFrame, checks: pd.DataFrame) -> dict[str, float]:
+def _count_metric(
+    metric: Metric, daily: pd.DataFrame, final: pd.DataFrame, checks: pd.DataFrame, passes: pd.DataFrame
+) -> dict[str, float]:
     series = daily.groupby(["experiment_id", "variation_id"])
     key = [daily.experiment_id, daily.variation_id]
     harmed = daily.effect_absolute > 0
@@ -455,6 +483,7 @@ def _count_metric(metric: Metric, daily: pd.DataFrame, final: pd.DataFrame, chec
         "checks": len(checks),
         "breached": int(checks.first_breach_at.notna().sum()),
         "passed": int((checks.state == "pass").sum()),
+        "passed_ever": int(passes.passed_ever.sum()),
     }
     if metric.effect:
         counts |= _days("breach_day", checks.day.dropna())
@@ -506,7 +535,6 @@ def plan(experiments: int | None, families: Iterable[str], is_quick: bool = Fals
 def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     runs = calibrate.load_results(results)
     done = {tuple(run[key] for key in calibrate.RUN_KEYS) for run in runs}
-    package = calibrate.digest(calibrate.ROOT)
     wanted = list(wanted)
     started = time.time()
     for number, item in enumerate(wanted, 1):
@@ -522,6 +550,7 @@ def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) ->
         with duckdb.connect(str(database)) as connection:
             simulate(connection, name, item["experiments"], item["run"])
         drawn = time.time()
+        package = calibrate.digest(calibrate.ROOT)
         words = ["run", "--select", "+experiment_results_daily", "+guardrail_checks"]
         calibrate.run_dbt(database, work / "target", variables(name), words)
         with duckdb.connect(str(database), read_only=True) as connection:
