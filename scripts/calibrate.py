@@ -640,12 +640,15 @@ def write_document(runs: list[dict[str, Any]]) -> None:
     missed = (
         "\n".join(["Missed bars:", "", *(f"- {sentence}" for sentence in failures)]) if failures else "No bar missed."
     )
-    before, _, rest = DOCUMENT.read_text().partition(MARKERS[0])
-    _, found, after = rest.partition(MARKERS[1])
+    replace_in_document(MARKERS, f"{state}\n\n{text}\n\n{missed}")
+
+
+def replace_in_document(markers: tuple[str, str], body: str) -> None:
+    before, _, rest = DOCUMENT.read_text().partition(markers[0])
+    _, found, after = rest.partition(markers[1])
     if not found:
-        raise SystemExit(f"calibrate: {DOCUMENT.relative_to(ROOT)} lacks {MARKERS[0]} or {MARKERS[1]}")
-    body = f"\n\n{state}\n\n{text}\n\n{missed}\n\n"
-    DOCUMENT.write_text(before + MARKERS[0] + body + MARKERS[1] + after)
+        raise SystemExit(f"calibrate: {DOCUMENT.relative_to(ROOT)} lacks {markers[0]} or {markers[1]}")
+    DOCUMENT.write_text(f"{before}{markers[0]}\n\n{body}\n\n{markers[1]}{after}")
 
 
 def main() -> int:

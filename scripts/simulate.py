@@ -19,7 +19,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ class Metric:
     """A simulated metric. `effect` is what a treatment adds to the value."""
 
     label: str
-    # "rate": share of units with an event. "mean": lognormal value. "cuped": the same with a covariate. "revenue":
-    # lognormal where there is an event, as of a share `level` of the units.
+    # "rate": share of units with an event. "even": the same, as many in every experiment. "mean": lognormal value.
+    # "cuped": the same with a covariate. "revenue": lognormal where there is an event, as of a share `level` of the
+    # units. "daily": events of every day, as a habit.
     kind: str
     level: float
     effect: float = 0.0
@@ -52,10 +53,12 @@ class Metric:
     # The guardrail's margin; none: the metric is no guardrail.
     margin: float | None = None
     direction: str = "decrease"
+    # Of daily events: the effect falls to a third within so many days of exposure; none: it stays.
+    wears_off_days: float | None = None
 
     @property
     def is_rate(self) -> bool:
-        return self.kind == "rate"
+        return self.kind in ("rate", "even")
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,32 @@ FAMILIES = {
         experiments=60,
         units_per_run=1_200_000,
     ),
+    "from_zero": Family(
+        label="6 guardrails",
+        metrics={
+            f"{name}_{round(margin * 1e3)}": Metric(
+                f"{control} against {treated}", "even", control / 9_996, (treated - control) / 9_996, margin=margin
+            )
+            for name, control, treated in (("zero", 0, 300), ("ten", 10, 120))
+            for margin in (0.0, 0.001, 0.005)
+        },
+        stages=_even(357, 357),
+        experiments=1,
+        quick=1,
+    ),
+    "novelty": Family(
+        label="novelty",
+        metrics={
+            "none": Metric("no effect", "daily", 0.3),
+            "stays": Metric("an effect that stays", "daily", 0.3, effect=0.06, direction="increase"),
+            "wears_off": Metric(
+                "an effect that wears off", "daily", 0.3, effect=0.2, direction="increase", wears_off_days=3.0
+            ),
+        },
+        stages=_even(40, 40),
+        experiments=200,
+        units_per_run=112_000,
+    ),
     "ramp_undeclared": _ramp(label="ramp, phases not declared", experiments=200),
 }
 
@@ -249,7 +278,7 @@ def variables(name: str) -> dict[str, Any]:
             "fact": "simulated",
             "where": f"name = '{metric_name}'",
             "direction": metric.direction,
-            "role": "secondary" if metric.margin is None else "guardrail",
+            "role": "guardrail" if metric.margin is not None else "goal" if metric.kind == "daily" else "secondary",
         }
         if metric.is_rate:
             config["type"] = "proportion"
@@ -279,14 +308,12 @@ def simulate(connection: duckdb.DuckDBPyConnection, name: str, experiments: int,
 
     # One experiment's units by day, stage and variation; all experiments have the same.
     days, variations, factors = [], [], []
-    day = 0
-    for stage in family.stages:
-        for day in range(day, day + stage.days):
-            for variation, units in enumerate(stage.units.values()):
-                days.append(np.full(units, day, np.int16))
-                variations.append(np.full(units, variation, np.int8))
-                factors.append(np.full(units, stage.factor))
-        day += 1
+    stage_of_day = [stage for stage in family.stages for _ in range(stage.days)]
+    for day, stage in enumerate(stage_of_day):
+        for variation, units in enumerate(stage.units.values()):
+            days.append(np.full(units, day, np.int16))
+            variations.append(np.full(units, variation, np.int8))
+            factors.append(np.full(units, stage.factor))
     variation = np.tile(np.concatenate(variations), experiments)
     factor = np.tile(np.concatenate(factors), experiments)
     total = variation.size
@@ -350,9 +377,18 @@ def _draw_metric(
     generator: np.random.Generator, metric: Metric, seconds: np.ndarray, is_treated: np.ndarray, factor: np.ndarray
 ) -> Iterator[pa.Table]:
     total = seconds.size
+    if metric.kind == "daily":
+        yield from _draw_habit(generator, metric, seconds, is_treated)
+        return
     if metric.is_rate:
         share = metric.level * factor + metric.effect * is_treated
-        unit = np.flatnonzero(generator.random(total) < share).astype(np.int32)
+        if metric.kind == "even":
+            # The running sum of the shares passes a whole number as often as there are events.
+            runs = np.where(is_treated, np.cumsum(share * is_treated), np.cumsum(share * ~is_treated)) + 0.5
+            drawn = np.floor(runs) > np.floor(runs - share)
+        else:
+            drawn = generator.random(total) < share
+        unit = np.flatnonzero(drawn).astype(np.int32)
         later = 60 + generator.random(unit.size) * max(metric.delay_days * DAY_SECONDS, 3_600)
         yield pa.table({"unit_id": unit, "seconds": seconds[unit] + later, "value": np.ones(unit.size)})
         return
@@ -371,6 +407,21 @@ def _draw_metric(
         noise = calibrate.MEAN_LOG_RHO * shared + math.sqrt(1 - calibrate.MEAN_LOG_RHO**2) * noise
     value = np.exp(metric.level * noise) + metric.effect * is_treated
     yield pa.table({"unit_id": unit, "seconds": seconds + 60, "value": value})
+
+
+def _draw_habit(
+    generator: np.random.Generator, metric: Metric, seconds: np.ndarray, is_treated: np.ndarray
+) -> Iterator[pa.Table]:
+    """Events on each day since exposure; units differ in how many they have."""
+    taste = generator.gamma(2.0, 0.5, seconds.size)
+    for day in range(DAYS):
+        fading = math.exp(-day / metric.wears_off_days) if metric.wears_off_days else 1.0
+        events = generator.poisson(taste * metric.level + metric.effect * fading * is_treated)
+        events[seconds + day * DAY_SECONDS >= DAYS * DAY_SECONDS] = 0
+        unit = np.flatnonzero(events).astype(np.int32)
+        yield pa.table(
+            {"unit_id": unit, "seconds": seconds[unit] + day * DAY_SECONDS + 60, "value": events[unit].astype(float)}
+        )
 
 
 def _declare(connection: Any, family: Family, experiments: int) -> None:
@@ -409,6 +460,7 @@ def count(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[st
     daily["day"] = (daily.as_of_date - START).dt.days + 1
     if not len(daily) or daily.day.max() != DAYS:
         raise RuntimeError(f"{name}: the last of {DAYS} looks is missing")
+    health = connection.sql("from main_evalhouse.experiment_health").df() if _has_health(family) else None
     # A pass is final only on the last day; that it was ever shown is in the evidence.
     passes = connection.sql(
         """
@@ -439,7 +491,18 @@ def count(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, dict[st
         }
     if len(family.stages) > 1:
         cells["pooled"] = _count_pooled(connection, family)
+    if health is not None:
+        for check in ("novelty", "ramp_reversal"):
+            rows = health[health.check_name == check]
+            for scope, status in rows.groupby("scope").status:
+                counts = {f"status_{name}": int(number) for name, number in status.value_counts().items()}
+                cells[f"{check}:{scope}"] = {"series": len(status), **counts}
     return cells
+
+
+def _has_health(family: Family) -> bool:
+    """Whether experiment_health is read too."""
+    return len(family.stages) > 1 or any(metric.kind == "daily" for metric in family.metrics.values())
 
 
 def _days(prefix: str, days: pd.Series) -> dict[str, int]:
@@ -552,6 +615,7 @@ def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) ->
         drawn = time.time()
         package = calibrate.digest(calibrate.ROOT)
         words = ["run", "--select", "+experiment_results_daily", "+guardrail_checks"]
+        words += ["+experiment_health"] * _has_health(FAMILIES[name])
         calibrate.run_dbt(database, work / "target", variables(name), words)
         with duckdb.connect(str(database), read_only=True) as connection:
             cells = count(connection, name)
@@ -565,3 +629,187 @@ def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) ->
             flush=True,
         )
     return runs
+
+
+# What was found.
+
+
+def judge(family: Family, cell: str, counts: Counter) -> list[str]:
+    """The bars that a cell misses."""
+    missed = []
+    series = counts["series"]
+
+    def at_most(bar: float, count: float, of: float, what: str, errors: int = 0) -> None:
+        allowed = errors * math.sqrt(bar * (1 - bar) / of) if of else 0
+        if of and count / of > bar + allowed:
+            missed.append(f"{what} {count / of:.1%} above {bar:.1%}")
+
+    alpha = calibrate.ALPHA
+    if cell == "all":
+        if all(metric.effect <= metric.margin for metric in family.metrics.values() if metric.margin is not None):
+            at_most(alpha, counts["breached"], series, "false breach in an experiment")
+    elif cell.startswith("novelty:"):
+        is_fading = family.metrics[cell.partition(":")[2]].wears_off_days is not None
+        warned = counts["status_warn"]
+        if is_fading and warned < 0.8 * series:
+            missed.append(f"novelty found in {warned / series:.1%}, below 80%")
+        if not is_fading:
+            at_most(0.01, warned, series, "novelty seen", errors=3)
+    elif cell.startswith("ramp_reversal:"):
+        if counts["status_warn"] + counts["status_fail"] < 0.95 * series:
+            missed.append("ramp_reversal not reported")
+    elif cell in family.metrics:
+        metric = family.metrics[cell]
+        if not metric.effect:
+            at_most(alpha, counts["sequential_ever"], series, "always-valid p-value ever below .05 in")
+        if not metric.delay_days and metric.kind not in ("even", "daily") and len(family.stages) == 1:
+            at_most(alpha, counts["interval_missed_ever"], series, "always-valid interval ever without the truth in")
+        if metric.margin is not None and metric.effect >= metric.margin:
+            at_most(alpha, counts["passed_ever"], counts["checks"], "false pass")
+        if len(family.stages) > 1:
+            at_most(alpha / 2, counts["better"], series, "harm called better", errors=3)
+            at_most(alpha, counts["fixed_missed"], series, "interval without the truth", errors=3)
+    return missed
+
+
+def _quantile_of_days(counts: Counter, prefix: str, of: float, share: float) -> str:
+    """The day by which the share of the experiments has it."""
+    reached = 0
+    for day in range(1, DAYS + 1):
+        reached += counts[f"{prefix}_{day}"]
+        if reached >= share * of:
+            return str(day)
+    return f"> {DAYS}"
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _share(count: float, of: float) -> str:
+    return f"{count / of:.1%}" if of else ""
+
+
+def tables(runs: Iterable[dict[str, Any]]) -> tuple[dict[str, tuple[list[str], list[list[str]]]], list[str]]:
+    """Heads and rows of tables by title, and the bars missed, as sentences."""
+    looks, guarded, found, ramped, first, novel, failures = [], [], [], [], [], [], []
+    totals = calibrate.add_up(runs)
+    order = list(FAMILIES)
+    for name, _, cell in sorted(totals, key=lambda key: order.index(key[0])):
+        family, counts = FAMILIES[name], totals[name, FAMILIES[name].units, cell]
+        metric = family.metrics.get(cell)
+        label = metric.label if metric else cell
+        failures += [f"{family.label}, {label}: {sentence}" for sentence in judge(family, cell, counts)]
+        series = counts["series"]
+        arms = " / ".join(f"{units * DAYS:,}" for units in family.stages[0].units.values())
+        is_of_looks = metric is not None and not name.startswith(("harm_of", "ramp", "from_zero", "novelty"))
+        if is_of_looks and (not metric.effect or metric.margin is None):
+            looks.append([
+                label + (f" + {metric.effect:g}" if metric.effect else ""), arms, f"{series:,}",
+                _share(counts["naive_ever"], series), _share(counts["fixed"], series),
+                _share(counts["sequential_ever"], series), _share(series - counts["interval_missed_ever"], series),
+                f"{counts['looks_exact'] / counts['looks']:.0%}",
+            ])  # fmt: skip
+        if cell == "all" and name.startswith("guardrails"):
+            metrics = [totals[name, family.units, item] for item in family.metrics]
+            passes = max(_ratio(item["passed_ever"], item["checks"]) for item in metrics)
+            guarded.append([
+                family.label, arms, f"{series:,}", str(family.checks), _share(counts["breached"], series),
+                _share(counts["checks_breached"], counts["checks"]), f"{passes:.1%}",
+            ])  # fmt: skip
+        if metric and name.startswith("harm_of"):
+            found.append([
+                f"{label} + {metric.effect:g}, margin {metric.margin:g}", str(family.checks), f"{series:,}",
+                _share(counts["fixed"], series), _share(counts["breached"], series),
+                " / ".join(_quantile_of_days(counts, "breach_day", series, share) for share in (0.25, 0.5, 0.75)),
+                _quantile_of_days(counts, "sequential_day", series, 0.5),
+                _quantile_of_days(counts, "naive_day", series, 0.5),
+            ])  # fmt: skip
+        if name.startswith("ramp") and (metric or cell == "pooled"):
+            spread = math.sqrt(max(counts["squared_bias"] / series - (counts["bias"] / series) ** 2, 0))
+            ramped.append([
+                family.label.removeprefix("ramp, ") + (", pooled by hand" if cell == "pooled" else ""), f"{series:,}",
+                f"{100 * (0.01 + counts['bias'] / series):+.2f} pp", f"{100 * spread:.2f} pp" if metric else "",
+                _share(series - counts["fixed_missed"], series), _share(counts["better"], series),
+                _share(counts["better_ever"], series) if metric else "",
+                _share(counts["breached"], series) if metric else "", _share(counts["passed_ever"], series) if metric
+                else "",
+            ])  # fmt: skip
+        if metric and name == "from_zero":
+            days = [_quantile_of_days(counts, "breach_day", 1, 1), _quantile_of_days(counts, "naive_day", 1, 1)]
+            first.append([label, f"{metric.margin:g}", *days])
+        if cell.startswith("novelty:"):
+            metric = family.metrics[cell.partition(":")[2]]
+            novel.append([metric.label, f"{series:,}", _share(counts["status_warn"], series)])
+    texts = {
+        "Looking every day": (
+            ["metric", "n per arm", "experiments", "fixed test, any of 28 days", "fixed test, last day",
+             "always-valid, any of 28 days", "always-valid interval held on all days", "exact"], looks
+        ),
+        "Guardrails without harm beyond the margin": (
+            ["guardrails", "n per arm", "experiments", "checks in each", "a breach in an experiment",
+             "a breach in a check", "false pass, worst metric"], guarded
+        ),
+        "Days to find a harm of one percentage point, 20,000 units per arm": (
+            ["harm", "checks", "experiments", "fixed test at day 28", "breach by day 28", "day of breach, quartiles",
+             "always-valid, median day", "fixed test every day, median day"], found
+        ),
+        "A ramp with one percentage point of harm": (
+            ["", "experiments", "mean effect", "spread", "interval held", "called better", "on any day", "breach",
+             "false pass"], ramped
+        ),
+        "Events from zero, evenly over 28 days": (
+            ["of 9,996 each", "margin", "day of breach", "fixed test every day"], first
+        ),
+        "Novelty": (["28 days", "experiments", "warned"], novel),
+    }  # fmt: skip
+    return texts, failures
+
+
+def _ratio(count: float, of: float) -> float:
+    return count / of if of else 0.0
+
+
+def write_document(runs: list[dict[str, Any]]) -> None:
+    """Replaces what stands between the markers of the document."""
+    texts, failures = tables(runs)
+    known = {tuple(run[key] for key in calibrate.RUN_KEYS) for run in runs}
+    wanted = [tuple(item[key] for key in calibrate.RUN_KEYS) for item in plan(None, FAMILIES)]
+    packages = ", ".join(sorted({run["package"] for run in runs}))
+    state = (
+        f"{sum(item in known for item in wanted)} of {len(wanted)} runs of dbt, seed {calibrate.SEED}; code measured "
+        f"(hash of models and macros): {packages}."
+    )
+    body = [state, *(f"### {title}\n\n{markdown(*table)}" for title, table in texts.items() if table[1])]
+    body.append("\n".join(["Missed bars:", "", *(f"- {item}" for item in failures)]) if failures else "No bar missed.")
+    calibrate.replace_in_document(MARKERS, "\n\n".join(body))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=calibrate.ROOT / "bench_results" / "over_time.json")
+    parser.add_argument("--work-dir", type=Path, default=calibrate.ROOT / "bench_results" / "work" / "over_time")
+    parser.add_argument("--experiments", type=int, help="at most so many a family")
+    parser.add_argument("--family", action="append", choices=list(FAMILIES))
+    parser.add_argument("--quick", action="store_true", help="the small sample of make bench")
+    parser.add_argument("--table", action="store_true", help="only print what the results so far say")
+    parser.add_argument("--document", action="store_true", help="the same, and write it into docs/calibration.md")
+    arguments = parser.parse_args()
+    if arguments.table or arguments.document:
+        runs = calibrate.load_results(arguments.results)
+    else:
+        wanted = plan(arguments.experiments, arguments.family or FAMILIES, arguments.quick)
+        runs = run_all(arguments.results, arguments.work_dir, wanted)
+    if arguments.document:
+        write_document(runs)
+    texts, failures = tables(runs)
+    for title, table in texts.items():
+        if table[1]:
+            print(title, "", markdown(*table), "", sep="\n")
+    print(*(["Missed:", *failures] if failures else ["Every cell keeps its bars."]), sep="\n")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

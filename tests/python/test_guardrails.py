@@ -366,9 +366,7 @@ def test_numbers_states_and_days_are_those_of_the_reference(checked: Checked, ex
 
 @pytest.mark.parametrize("experiment", ["from_zero", "from_ten"])
 def test_harm_from_zero_or_nearly_is_a_breach_within_days(checked: Checked, experiment: str) -> None:
-    days = [
-        (checked.row(experiment, metric).first_breach_at - START).days for metric in ("error_0", "error_001")
-    ]
+    days = [(checked.row(experiment, metric).first_breach_at - START).days for metric in ("error_0", "error_001")]
     assert days == sorted(days)
     assert days[0] <= 12
     row = checked.row(experiment, "error_0")
