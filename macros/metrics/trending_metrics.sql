@@ -1,5 +1,5 @@
-{#- Goals whose value of one day has a meaning of its own, in the form of the metric plan: open-ended means and proportions
-    without delay, whose total is not a count of distinct things and where no row is a zero. -#}
+{#- Goals whose value of one day has a meaning of its own, in the form of the metric plan: open-ended means and
+    proportions without delay, whose total is not a count of distinct things and where no row is a zero. -#}
 {% macro trending_metrics() -%}
     {%- set metrics = [] -%}
     {%- for metric in evalhouse.metric_plan().metrics

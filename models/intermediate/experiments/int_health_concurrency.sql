@@ -87,7 +87,8 @@ corrected as (
             else other.design_effect
         end as corrected_chi_square,
         pairs.units / looked_up.units_looked_up as share,
-        pairs.units / looked_up.units_looked_up * looked_up.units_of_experiment / looked_up.units_of_other as other_share
+        pairs.units / looked_up.units_looked_up * looked_up.units_of_experiment / looked_up.units_of_other
+            as other_share
     from pairs
     inner join looked_up
         on {{ evalhouse.joined('pairs', 'looked_up', key) }}

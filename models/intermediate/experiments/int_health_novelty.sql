@@ -1,5 +1,6 @@
-{#- Whether an effect wears off, or builds up, with the days since exposure. The trend is that of the difference between the
-    arms; phases are combined as in int_comparisons. One row per goal, of the variation for which it is worst. -#}
+{#- Whether an effect wears off, or builds up, with the days since exposure. The trend is that of the difference
+    between the arms; phases are combined as in int_comparisons. One row per goal, of the variation for which it is
+    worst. -#}
 {%- set double = evalhouse.type_double() -%}
 {%- set metrics = evalhouse.trending_metrics() | map(attribute='name') | list -%}
 {%- set parts = ['slope', 'first', 'last'] -%}

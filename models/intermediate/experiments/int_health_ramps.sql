@@ -1,5 +1,5 @@
-{#- Whether a ramp would have fooled whoever throws its phases together, and whether the effect differs between the first
-    phase and the last. One row per metric, of the variation for which it is worst. -#}
+{#- Whether a ramp would have fooled whoever throws its phases together, and whether the effect differs between the
+    first phase and the last. One row per metric, of the variation for which it is worst. -#}
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set contrast_alpha = 0.01 -%}

@@ -1,5 +1,5 @@
-{#- Behaviour has a weekly rhythm: an experiment that saw some weekdays more often than others answers for those. Days are
-    24 hours from the first exposure on, complete ones only. -#}
+{#- Behaviour has a weekly rhythm: an experiment that saw some weekdays more often than others answers for those. Days
+    are 24 hours from the first exposure on, complete ones only. -#}
 {%- set string = dbt.type_string() -%}
 {%- set bigint = dbt.type_bigint() -%}
 {%- set double = evalhouse.type_double() -%}

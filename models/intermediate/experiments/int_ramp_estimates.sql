@@ -103,8 +103,10 @@ select
     pooled.pooled_effect,
     stratified.stratified_effect,
     -- Clusters may live through several phases: their variance is that of the whole comparison.
-    sqrt(case when experiments.is_clustered then comparisons.difference_variance else stratified.stratified_variance end)
-        as standard_error,
+    sqrt(case
+        when experiments.is_clustered then comparisons.difference_variance
+        else stratified.stratified_variance
+    end) as standard_error,
     stratified.effect_first,
     stratified.effect_last,
     case

@@ -1,7 +1,7 @@
 {#-
-    Units in two experiments at a time, by arm of the one and arm of the other. All pairs of many experiments on the same
-    users would be far more rows than users: of a large experiment only a part of the units is looked up in the others,
-    chosen by hash, so that a pair costs a bounded number of rows. The smaller experiment of a pair decides.
+    Units in two experiments at a time, by arm of the one and arm of the other. All pairs of many experiments on the
+    same users would be far more rows than users: of a large experiment only a part of the units is looked up in the
+    others, chosen by hash, so that a pair costs a bounded number of rows. The smaller experiment of a pair decides.
 -#}
 {%- set double = evalhouse.type_double() -%}
 {%- set rows_in_all = 8000000 -%}

@@ -1,7 +1,8 @@
 {#-
     Evidence against the planned split as it grew, by date of first exposure: the e-value of a Dirichlet-multinomial
-    alternative around the plan (Lindon and Malek). It is a fair bet against the plan, so the chance that it ever exceeds
-    1 / alpha is at most alpha however often one looks. Phases are bet on one after the other: their e-values multiply.
+    alternative around the plan (Lindon and Malek). It is a fair bet against the plan, so the chance that it ever
+    exceeds 1 / alpha is at most alpha however often one looks. Phases are bet on one after the other: their e-values
+    multiply.
 -#}
 {%- set double = evalhouse.type_double() -%}
 {%- set concentration = 500 -%}
