@@ -17,7 +17,7 @@ unit_changes as (
 changes as (
     select
         metric_events.*,
-        counts_from as change_date,
+        metric_events.counts_from as change_date,
         cast(1 as {{ evalhouse.type_double() }}) as sign
     from metric_events
 
@@ -25,10 +25,10 @@ changes as (
 
     select
         metric_events.*,
-        counts_until as change_date,
+        metric_events.counts_until as change_date,
         cast(-1 as {{ evalhouse.type_double() }}) as sign
     from metric_events
-    where counts_until is not null
+    where metric_events.counts_until is not null
 ),
 
 all_changes as (

@@ -96,5 +96,5 @@ ranked as (
 select
     {{ evalhouse.current_look() }} as look_date,
     ranked.*,
-    values_through - 1 as values_before
+    ranked.values_through - 1 as values_before
 from ranked

@@ -131,6 +131,13 @@ all_events as (
     {%- endfor %}
 ),
 
+{%- if distinct_totals %}
+
+events as (
+    select * from all_events
+),
+{%- else %}
+
 earliest_read as (
     select min(read_from) as read_from
     from units
@@ -139,11 +146,10 @@ earliest_read as (
 events as (
     select all_events.*
     from all_events
-    {%- if not distinct_totals %}
     cross join earliest_read
     where all_events.fact_time >= earliest_read.read_from
-    {%- endif %}
 ),
+{%- endif %}
 
 -- What happened before exposure belongs to the day of the exposure, and that day has a row even if nothing happened.
 unit_events as (

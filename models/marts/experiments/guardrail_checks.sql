@@ -41,7 +41,7 @@ breaches as (
 -- A breach stays one when the data end, with the numbers of the last day that had any.
 last_known as (
     select
-        daily.*,
+        *,
         row_number() over (partition by {{ check }} order by look_date desc) as known_days_back
     from daily
     where contrast_lower is not null
