@@ -30,11 +30,17 @@ $(STAMP): requirements.lock
 	$(BIN)/python -m compileall -qq -j 2 $(VENV)/lib > /dev/null || true; \
 	cp requirements.lock $@
 
+# A rollback is due in the example: here that is a warning, where a scheduled build stops.
+DEMO_VARS := {analysis: {due_rollback: warn}}
 demo: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/demo.duckdb
+demo: export DBT_TARGET_PATH := $(CURDIR)/target/demo
 demo: setup  ## build everything from the example data in demo.duckdb and print the results
 	@rm -f demo.duckdb demo.duckdb.wal
-	$(BIN)/dbt build --target duckdb --target-path target/demo
-	$(BIN)/python scripts/demo.py
+	$(BIN)/dbt build --target duckdb --vars '$(DEMO_VARS)'
+	$(BIN)/python scripts/group_sequential.py --target duckdb
+	$(BIN)/dbt build --target duckdb --vars '$(DEMO_VARS)' --select int_planned_looks+
+	$(BIN)/python scripts/demo.py --target duckdb
+	@$(BIN)/python scripts/due_actions.py --target duckdb || echo "(exit code $$?: 3 a pause is due, 4 a rollback)"
 
 test: lint  ## everything that CI checks
 	$(BIN)/python -m pytest
@@ -50,7 +56,7 @@ docs: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/target/docs.duckdb
 docs: setup  ## write the documentation site to target/
 	@mkdir -p target
 	rm -f target/docs.duckdb
-	$(BIN)/dbt build --target duckdb --quiet
+	$(BIN)/dbt build --target duckdb --quiet --vars '{analysis: {due_rollback: warn}}'
 	$(BIN)/dbt docs generate --target duckdb
 
 clean:  ## remove what was built, except .venv

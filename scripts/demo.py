@@ -1,19 +1,18 @@
-"""Print what the marts say, experiment by experiment. Reads the DuckDB file that `dbt build` wrote."""
+"""Print what the marts say, experiment by experiment. Reads the warehouse that `dbt build` wrote."""
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-import duckdb
 import pandas as pd
+from _warehouse import WarehouseError, add_arguments, open_warehouse
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-SCHEMA = "main_evalhouse"
 MARTS = ("experiment_results", "experiment_health", "input_quality")
 WIDTH = 110
 MAX_CHECKS = 5
@@ -29,35 +28,6 @@ NEXT = [
     ("docs/example_world.md", "what was planted in this data, so what the rows above should say"),
     ("docs/configuration.md", "the metrics, dimensions and guardrails of your own product"),
 ]
-
-
-def fail(message: str) -> None:
-    print(f"demo: {message}", file=sys.stderr)
-    raise SystemExit(1)
-
-
-def read_marts(path: Path) -> dict[str, pd.DataFrame]:
-    if not path.exists():
-        fail(f"there is no file {path}; run `dbt build` first, or set EVALHOUSE_DUCKDB_PATH to the file it wrote")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        fail(f"cannot open {path} ({str(error).splitlines()[0]}); is another process writing to it?")
-    with connection:
-        found = {
-            row[0]
-            for row in connection.sql(
-                f"select table_name from duckdb_tables() where schema_name = '{SCHEMA}'"
-            ).fetchall()
-        }
-        found |= {
-            row[0]
-            for row in connection.sql(f"select view_name from duckdb_views() where schema_name = '{SCHEMA}'").fetchall()
-        }
-        missing = [name for name in MARTS if name not in found]
-        if missing:
-            fail(f"{path} has no {', '.join(f'{SCHEMA}.{name}' for name in missing)}; run `dbt build` to the end first")
-        return {name: connection.sql(f"select * from {SCHEMA}.{name}").df() for name in MARTS}
 
 
 def number(value: float) -> str:
@@ -184,9 +154,17 @@ def print_input_quality(console: Console, quality: pd.DataFrame) -> None:
     console.print(table)
 
 
-def main() -> None:
-    path = Path(os.environ.get("EVALHOUSE_DUCKDB_PATH", "warehouse.duckdb"))
-    marts = read_marts(path)
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args(words)
+    try:
+        with open_warehouse(arguments, read_only=True) as warehouse:
+            marts = {name: warehouse.model(name) for name in MARTS}
+            where = f"The marts are in the schema {warehouse.schema(MARTS[0])} of {warehouse.description}."
+    except WarehouseError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
     results, health = marts["experiment_results"], marts["experiment_health"]
     console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
     experiments = sorted(set(results.experiment_id) | set(health.experiment_id))
@@ -210,8 +188,9 @@ def main() -> None:
     for name, meaning in NEXT:
         table.add_row(escape(name), escape(meaning), style=None)
     console.print(table)
-    console.print(f"The marts are in the schema {SCHEMA} of {path}.", style="dim")
+    console.print(where, style="dim")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,8 @@ The committed seeds are this script's output at its default size:
     python scripts/generate_world.py --docs docs/example_world.md
 
 The same arguments give the same bytes. Only the raw bits of numpy's PCG64 are used, because those are the part of
-numpy's random module that is promised never to change; text is formatted here, not by pandas. Users are made in
-batches, so memory does not grow with the number of users.
+numpy's random module that is promised never to change; text is formatted here, not by pandas. People are made in
+batches, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -50,22 +50,93 @@ RE_EXPOSURE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
+class Population:
+    """People of one kind. `log_odds` are of an event in a session: its level, and what a standard deviation of skill
+    and a slow phone add; `drift` is added for each day since the world began. Events without log-odds aren't logged.
+    Somebody's data reaches into the next day, or else the last day would not be complete.
+    """
+
+    name: str
+    size: int
+    log_odds: dict[str, tuple[float, float, float]]
+    drift: dict[str, float] = field(default_factory=dict)
+    daily_rate: float = 0.0
+    activity_spread: float = 0.0
+    comes_once_from: int | None = None
+    hours_after_last_day: int = 2
+    logs_return_visits: bool = False
+    is_dirty: bool = False
+
+
+POPULATIONS = [
+    Population(
+        "users",
+        DEFAULT_USERS,
+        {
+            "task_complete": (-1.1, 0.8, -1.3),
+            "copy": (-1.0, 0.4, 0.0),
+            "regenerate": (-2.0, -0.2, 0.0),
+            "thumbs_up": (-2.6, 0.3, 0.0),
+            "thumbs_down": (-3.1, -0.3, 0.0),
+            "rating": (-3.0, 0.0, 0.0),
+            "escalation": (-3.0, -0.2, 0.0),
+            "conversion": (-2.7, 0.5, 0.0),
+            "session_end": (-0.6, 0.0, 0.0),
+        },
+        daily_rate=0.069,
+        activity_spread=1.05,
+        hours_after_last_day=0,
+        logs_return_visits=True,
+        is_dirty=True,
+    ),
+    Population(
+        "guests",
+        2160,
+        {
+            "task_complete": (-3.3, 0.3, 0.0),
+            "regenerate": (-2.4, 0.0, 0.0),
+            "rating": (-0.6, 0.0, 0.0),
+            "escalation": (-1.2, 0.0, 0.0),
+        },
+        drift={"task_complete": 0.13, "escalation": -0.04},
+        comes_once_from=8,
+    ),
+    Population(
+        "staff",
+        230,
+        {
+            "task_complete": (-0.9, 0.4, 0.0),
+            "regenerate": (-2.4, 0.0, 0.0),
+            "escalation": (-3.4, 0.0, 0.0),
+        },
+        daily_rate=0.75,
+        activity_spread=0.3,
+    ),
+]
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """One experiment. `effects` maps an arm to shifts of the log-odds of an event in a session."""
+    """One experiment. `effects` maps an arm to shifts of the log-odds of an event in a session (`stars`: of the rating
+    itself); where they fade they are gone, bit by bit, that many days after the person's first exposure.
+    """
 
     experiment_id: str
     start_day: float
     end_day: float
     arms: dict[str, float]
+    population: str = "users"
+    stage: str = "ab"
     effects: dict[str, dict[str, float]] = field(default_factory=dict)
+    fades_in_days: float | None = None
     harmed_effects: dict[str, dict[str, float]] = field(default_factory=dict)
     devices: tuple[str, ...] = ("ios", "android", "web")
     by_organisation: bool = False
     loses_slow_phones: bool = False
     ramp: tuple[tuple[float, dict[str, float]], ...] = ()
     end_is_logged: bool = True
-    planned_units: int = 1200
-    planned_looks: int = 1
+    planned_units: int | None = 1200
+    planned_looks: int | None = 1
 
 
 EXPERIMENTS = [
@@ -75,6 +146,8 @@ EXPERIMENTS = [
         32.0,
         {"control": 0.5, "treatment": 0.5},
         effects={"treatment": {"task_complete": 0.95, "copy": 0.35, "thumbs_up": 0.4}},
+        planned_units=1150,
+        planned_looks=5,
     ),
     Experiment("sidebar_redesign", 16.0, 33.0, {"control": 0.5, "treatment": 0.5}),
     Experiment(
@@ -119,32 +192,72 @@ EXPERIMENTS = [
         by_organisation=True,
         planned_units=700,
     ),
+    Experiment(
+        "step_by_step",
+        8.0,
+        15.0,
+        {"control": 0.5, "treatment": 0.5},
+        population="guests",
+        effects={"treatment": {"task_complete": 1.1, "stars": -0.9}},
+        planned_units=560,
+    ),
+    Experiment(
+        "small_model",
+        15.0,
+        36.0,
+        {"control": 0.5, "treatment": 0.5},
+        population="guests",
+        stage="canary",
+        effects={"treatment": {"task_complete": -0.45, "escalation": 1.9}},
+        ramp=(
+            (15.0, {"control": 0.99, "treatment": 0.01}),
+            (22.0, {"control": 0.9, "treatment": 0.1}),
+            (27.0, {"control": 0.5, "treatment": 0.5}),
+        ),
+        end_is_logged=False,
+        planned_units=None,
+        planned_looks=None,
+    ),
+    Experiment(
+        "suggested_prompts",
+        7.0,
+        36.0,
+        {"control": 0.5, "treatment": 0.5},
+        population="staff",
+        effects={"treatment": {"task_complete": 2.4}},
+        fades_in_days=10.0,
+        planned_units=230,
+    ),
 ]
 WARMED_UP_IN_SHADOW = "answer_model_v2"
 SHADOW_DAYS = (10.0, 14.0)
 UNSTABLE_BUCKETS_IN = "sidebar_redesign"
 
 # What was planted, and what a right analysis therefore says. The docs are written from this, the tests assert it.
-# `verdicts` are of the metric task_completion, by (variation, dimension, value).
+# `verdicts` are by (metric, variation, dimension, value).
 TRUTH = {
     "answer_model_v2": {
         "planted": "A real win: the log-odds that a session completes a task rise by 0.95, copies and thumbs-up rise "
-        "too. It ran in shadow before it started.",
-        "says": "`better` at `all`. The shadow rows are not exposures.",
-        "verdicts": {("treatment", "all", "all"): "better"},
+        "too. It ran in shadow before it started. 1,150 users and five looks were planned.",
+        "says": "`better` at `all`. The shadow rows are not exposures. Looks at a fifth, two fifths and so on of the "
+        "planned users have group-sequential boundaries.",
+        "verdicts": {("task_completion", "treatment", "all", "all"): "better"},
         "srm": "pass",
     },
     "sidebar_redesign": {
         "planted": "Nothing: the two arms are the same. A few users were moved from one arm to the other.",
         "says": "`inconclusive`. The health check warns about users in both arms, which are left out.",
-        "verdicts": {("treatment", "all", "all"): "inconclusive"},
+        "verdicts": {("task_completion", "treatment", "all", "all"): "inconclusive"},
         "srm": "pass",
     },
     "concise_answers": {
         "planted": "Helps everyone (log-odds up by 1.3) except speakers of Japanese, who are clearly harmed (down by "
         "2.4).",
         "says": "`better` at `all`, `worse` in the slice language = ja: not to be shipped as it is.",
-        "verdicts": {("treatment", "all", "all"): "better", ("treatment", "language", "ja"): "worse"},
+        "verdicts": {
+            ("task_completion", "treatment", "all", "all"): "better",
+            ("task_completion", "treatment", "language", "ja"): "worse",
+        },
         "srm": "pass",
     },
     "voice_input": {
@@ -159,20 +272,54 @@ TRUTH = {
         "planted": "Three arms, split 50/25/25. `detailed` changes nothing; `brief` completes fewer tasks (log-odds "
         "down by 1.5) and escalates more (up by 1.6). The registry has no end date.",
         "says": "`detailed` inconclusive, `brief` worse, and the escalation guardrail is breached for `brief`.",
-        "verdicts": {("detailed", "all", "all"): "inconclusive", ("brief", "all", "all"): "worse"},
+        "verdicts": {
+            ("task_completion", "detailed", "all", "all"): "inconclusive",
+            ("task_completion", "brief", "all", "all"): "worse",
+            ("escalation_rate", "brief", "all", "all"): "worse",
+        },
         "srm": "pass",
     },
     "retrieval_rerank": {
         "planted": "A real win (log-odds up by 0.9) behind a ramp: 10% treated for a week, then 50%. The busiest users "
         "come first, so the first phase holds better users and mostly controls.",
         "says": "`better` when the phases are kept apart; pooling them hides half of the effect.",
-        "verdicts": {("treatment", "all", "all"): "better"},
+        "verdicts": {("task_completion", "treatment", "all", "all"): "better"},
         "srm": "pass",
     },
     "workspace_memory": {
         "planted": "Nothing. Whole organisations were randomised, and organisations differ.",
         "says": "`inconclusive`, with standard errors clustered by organisation.",
-        "verdicts": {("treatment", "all", "all"): "inconclusive"},
+        "verdicts": {("task_completion", "treatment", "all", "all"): "inconclusive"},
+        "srm": "pass",
+    },
+    "step_by_step": {
+        "planted": "A trade-off among guests: the treated complete more tasks (log-odds up by 1.1) and like it less "
+        "(0.9 stars down before rounding).",
+        "says": "`better` on `task_completion`, `worse` on `average_rating`: somebody has to decide.",
+        "verdicts": {
+            ("task_completion", "treatment", "all", "all"): "better",
+            ("average_rating", "treatment", "all", "all"): "worse",
+        },
+        "srm": "pass",
+    },
+    "small_model": {
+        "planted": "A canary that does harm, ramped 1%, 10%, 50%: mildly to tasks (log-odds down by 0.45), badly to "
+        "escalations (up by 1.9). Meanwhile the questions get easier: the share of guests who leave without their task "
+        "falls from phase to phase. It has no plan and is still running.",
+        "says": "`worse` on `task_completion` when the phases are kept apart, though pooling them reads `better`. The "
+        "escalation guardrail is breached long before the ramp ends, and a rollback is due.",
+        "verdicts": {
+            ("task_completion", "treatment", "all", "all"): "worse",
+            ("escalation_rate", "treatment", "all", "all"): "worse",
+        },
+        "srm": "pass",
+    },
+    "suggested_prompts": {
+        "planted": "Novelty among staff: the log-odds of a task rise by 2.4 at first, and the effect has faded to "
+        "nothing ten days after a person's first exposure. Still running.",
+        "says": "`better` on `tasks_per_user`, but only because of the first days: later the same people have nothing "
+        "of it.",
+        "verdicts": {("tasks_per_user", "treatment", "all", "all"): "better"},
         "srm": "pass",
     },
 }
@@ -307,7 +454,7 @@ class Users:
         return len(self.skill)
 
 
-def make_users(draws: Draws, first_index: int, count: int) -> Users:
+def make_users(draws: Draws, population: Population, first_index: int, count: int) -> Users:
     locale = draws.choice("locale", count, [row[2] for row in LOCALES])
     device = draws.choice("device", count, [row[1] for row in DEVICES])
     devices = np.array([row[0] for row in DEVICES])[device]
@@ -335,7 +482,7 @@ def make_users(draws: Draws, first_index: int, count: int) -> Users:
         utc_offset=np.array([row[3] for row in LOCALES])[locale],
         organisation=organisation,
         organisation_arm=np.where(in_organisation, arm[organisation], -1),
-        daily_rate=0.069 * np.exp(1.05 * draws.normal("activity", count)),
+        daily_rate=population.daily_rate * np.exp(population.activity_spread * draws.normal("activity", count)),
         skill=skill,
         is_slow=is_slow,
     )
@@ -349,16 +496,22 @@ class Sessions:
     is_return: np.ndarray
 
 
-def make_sessions(draws: Draws, users: Users) -> Sessions:
+def make_sessions(draws: Draws, population: Population, users: Users) -> Sessions:
     """At most one session a day and user, sorted by user and time. Times are seconds since the world began."""
-    factor = np.array([WEEKDAY_FACTOR[day % 7] for day in range(WORLD_DAYS)])
-    chance = 1.0 - np.exp(-users.daily_rate[:, None] * factor[None, :])
-    user, day = np.nonzero(draws.uniform("visits", (users.count, WORLD_DAYS)) < chance)
+    end = WORLD_DAYS * DAY + population.hours_after_last_day * HOUR
+    if population.comes_once_from is not None:
+        days = WORLD_DAYS + 1 - population.comes_once_from
+        user = np.arange(users.count)
+        day = population.comes_once_from + np.floor(days * draws.uniform("visits", users.count)).astype(np.int64)
+    else:
+        factor = np.array([WEEKDAY_FACTOR[day % 7] for day in range(WORLD_DAYS)])
+        chance = 1.0 - np.exp(-users.daily_rate[:, None] * factor[None, :])
+        user, day = np.nonzero(draws.uniform("visits", (users.count, WORLD_DAYS)) < chance)
     daytime = draws.uniform("daytime_a", len(user)) + draws.uniform("daytime_b", len(user))
     local = day * DAY + np.floor((7.0 + 8.0 * daytime) * HOUR)
     start = (local - users.utc_offset[user] * HOUR).astype(np.int64)
     duration = np.ceil(45.0 + 200.0 * np.exp(0.8 * draws.normal("duration", len(user)))).astype(np.int64)
-    inside = (start >= 0) & (start + duration < WORLD_DAYS * DAY)
+    inside = (start >= 0) & (start + duration < end)
     user, start, duration = user[inside], start[inside], duration[inside]
     is_return = np.concatenate([[False], user[1:] == user[:-1]]) if len(user) else np.zeros(0, dtype=bool)
     return Sessions(user, start, duration, is_return)
@@ -379,11 +532,22 @@ def assign(draws: Draws, users: Users, experiment: Experiment, first_start: np.n
     return arm
 
 
-def make_exposures(draws: Draws, users: Users, sessions: Sessions) -> tuple[dict, list[np.ndarray]]:
-    """Logged exposures as columns of indices, and for each experiment the arm that acts in each session (or -1)."""
+@dataclass
+class Acting:
+    """What an experiment does in each session: which arm acts (-1: none), and with what share of its effect."""
+
+    experiment: Experiment
+    arm: np.ndarray
+    strength: np.ndarray
+
+
+def make_exposures(draws: Draws, population: Population, users: Users, sessions: Sessions) -> tuple[dict, list[Acting]]:
+    """Logged exposures as columns of indices, and what the population's experiments do in its sessions."""
     rows: list[dict] = []
     acting = []
     for index, experiment in enumerate(EXPERIMENTS):
+        if experiment.population != population.name:
+            continue
         start, end = int(experiment.start_day * DAY), int(experiment.end_day * DAY)
         eligible = np.isin(users.device, experiment.devices)
         if experiment.by_organisation:
@@ -396,7 +560,11 @@ def make_exposures(draws: Draws, users: Users, sessions: Sessions) -> tuple[dict
         first_start[exposed_users] = sessions.start[first_session]
         arm = assign(draws, users, experiment, first_start)
         is_acting = (sessions.start >= first_start[sessions.user]) & (sessions.start < end)
-        acting.append(np.where(is_acting, arm[sessions.user], -1))
+        strength = np.ones(len(sessions.user))
+        if experiment.fades_in_days:
+            age = np.where(is_acting, (sessions.start - first_start[sessions.user]) / DAY, 0.0)
+            strength = np.maximum(0.0, 1.0 - age / experiment.fades_in_days)
+        acting.append(Acting(experiment, np.where(is_acting, arm[sessions.user], -1), strength))
 
         is_first = np.zeros(len(sessions.user), dtype=bool)
         is_first[first_session] = True
@@ -420,36 +588,26 @@ def make_exposures(draws: Draws, users: Users, sessions: Sessions) -> tuple[dict
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}, acting
 
 
-def session_shift(event: str, users: Users, sessions: Sessions, acting: list[np.ndarray]) -> np.ndarray:
+def session_shift(event: str, users: Users, sessions: Sessions, acting: list[Acting]) -> np.ndarray:
     """Sum over the experiments of the shift of the event's log-odds in each session."""
     shift = np.zeros(len(sessions.user))
     is_harmed = users.language[sessions.user] == HARMED_LANGUAGE
-    for experiment, arm_of_session in zip(EXPERIMENTS, acting, strict=True):
-        for arm_index, arm in enumerate(experiment.arms):
-            effect = experiment.effects.get(arm, {}).get(event, 0.0)
-            harmed = experiment.harmed_effects.get(arm, {}).get(event, effect)
+    for act in acting:
+        for arm_index, arm in enumerate(act.experiment.arms):
+            effect = act.experiment.effects.get(arm, {}).get(event, 0.0)
+            harmed = act.experiment.harmed_effects.get(arm, {}).get(event, effect)
             if effect or harmed:
-                shift += np.where(arm_of_session == arm_index, np.where(is_harmed, harmed, effect), 0.0)
+                shift += np.where(act.arm == arm_index, np.where(is_harmed, harmed, effect) * act.strength, 0.0)
     return shift
 
 
-def make_outcomes(draws: Draws, users: Users, sessions: Sessions, acting: list[np.ndarray]) -> dict:
+def make_outcomes(draws: Draws, population: Population, users: Users, sessions: Sessions, acting: list[Acting]) -> dict:
     count = len(sessions.user)
     skill = users.skill[sessions.user]
     slow = users.is_slow[sessions.user]
-    log_odds = {
-        "task_complete": -1.1 + 0.8 * skill - 1.3 * slow,
-        "copy": -1.0 + 0.4 * skill,
-        "regenerate": -2.0 - 0.2 * skill,
-        "thumbs_up": -2.6 + 0.3 * skill,
-        "thumbs_down": -3.1 - 0.3 * skill,
-        "rating": np.full(count, -3.0),
-        "escalation": -3.0 - 0.2 * skill,
-        "conversion": -2.7 + 0.5 * skill,
-        "session_end": np.full(count, -0.6),
-    }
     parts = []
-    for event, odds in log_odds.items():
+    for event, (level, of_skill, of_slow) in population.log_odds.items():
+        odds = level + of_skill * skill + of_slow * slow + population.drift.get(event, 0.0) * sessions.start / DAY
         chance = sigmoid(odds + session_shift(event, users, sessions, acting))
         at = np.nonzero(draws.uniform(event, count) < chance)[0]
         place = draws.uniform(event + "/place", count)[at]
@@ -460,6 +618,7 @@ def make_outcomes(draws: Draws, users: Users, sessions: Sessions, acting: list[n
             value = sessions.duration[at].astype(np.float64)
         elif event == "rating":
             mood = 3.6 + 0.6 * skill[at] + 0.9 * draws.normal("mood", count)[at]
+            mood = mood + session_shift("stars", users, sessions, acting)[at]
             value = np.clip(np.floor(mood + 0.5), 1, 5)
         elif event == "conversion":
             value = np.round(12.0 * np.exp(1.1 * draws.normal("revenue", count)[at]), 2)
@@ -467,7 +626,7 @@ def make_outcomes(draws: Draws, users: Users, sessions: Sessions, acting: list[n
             actor = (draws.uniform("escalation/actor", count)[at] < 0.3).astype(np.int64)
         offset = 30 + np.floor(place * (sessions.duration[at] - 30))
         parts.append((event, at, sessions.start[at] + offset.astype(np.int64), value, actor))
-    returns = np.nonzero(sessions.is_return)[0]
+    returns = np.nonzero(sessions.is_return & population.logs_return_visits)[0]
     nothing = np.full(len(returns), np.nan)
     parts.append(("return_visit", returns, sessions.start[returns], nothing, np.zeros(len(returns), dtype=np.int64)))
     session = np.concatenate([part[1] for part in parts])
@@ -500,16 +659,32 @@ def take(rows: dict, at: np.ndarray, **changes: np.ndarray) -> dict:
     return {key: values[at].copy() for key, values in rows.items()} | changes
 
 
-def dirty_exposures(draws: Draws, users: Users, sessions: Sessions, rows: dict, planted: dict) -> dict:
-    """Add the planted dirt. `kind`: 0 served (written as null), 1 shadow; arm -1 is unknown, user -1 null."""
-    total = len(rows["user"])
-    rows = rows | {
-        "kind": np.zeros(total, dtype=np.int64),
+def by_loading(rows: dict) -> dict:
+    """The rows in the order in which a warehouse gets them."""
+    return take(rows, np.lexsort((np.arange(len(rows["user"])), rows["time"], rows["loaded"])))
+
+
+def loaded_exposures(draws: Draws, rows: dict) -> dict:
+    """Add what logging adds. `kind`: 0 served (written as null), 1 shadow; `attributes`: whose they are."""
+    return rows | {
+        "kind": np.zeros(len(rows["user"]), dtype=np.int64),
         "attributes": rows["user"].copy(),
         "loaded": loading_time(draws, "exposures", rows["time"]),
     }
+
+
+def loaded_outcomes(draws: Draws, rows: dict) -> dict:
+    return rows | {
+        "outcome": np.arange(len(rows["user"])),
+        "is_nan": np.zeros(len(rows["user"]), dtype=bool),
+        "loaded": loading_time(draws, "outcomes", rows["time"]),
+    }
+
+
+def dirty_exposures(draws: Draws, users: Users, sessions: Sessions, rows: dict, planted: dict) -> dict:
+    """Add the planted dirt. An arm of -1 is unknown, a user of -1 null."""
     clean = rows
-    everyone = np.arange(total)
+    everyone = np.arange(len(rows["user"]))
     ids = [experiment.experiment_id for experiment in EXPERIMENTS]
     counts = {key: share(key, users.count) for key in DIRT if key.startswith("exposures")}
 
@@ -562,17 +737,12 @@ def dirty_exposures(draws: Draws, users: Users, sessions: Sessions, rows: dict, 
     )
     for key, count in counts.items():
         planted[key] = planted.get(key, 0) + count
-    return take(rows, np.lexsort((np.arange(len(rows["user"])), rows["time"], rows["loaded"])))
+    return rows
 
 
 def dirty_outcomes(draws: Draws, users: Users, rows: dict, planted: dict) -> dict:
     """Add the planted dirt. user -1, time -1 and event '' are null; a value that is NaN is null unless is_nan."""
     total = len(rows["user"])
-    rows = rows | {
-        "outcome": np.arange(total),
-        "is_nan": np.zeros(total, dtype=bool),
-        "loaded": loading_time(draws, "outcomes", rows["time"]),
-    }
     clean = rows
     everyone = np.arange(total)
     counts = {key: share(key, users.count) for key in DIRT if key.startswith("outcomes")}
@@ -595,7 +765,7 @@ def dirty_outcomes(draws: Draws, users: Users, rows: dict, planted: dict) -> dic
         next_outcome += len(at)
     for key, count in counts.items():
         planted[key] = planted.get(key, 0) + count
-    return take(rows, np.lexsort((np.arange(len(rows["user"])), rows["time"], rows["loaded"])))
+    return rows
 
 
 def names(prefix: str, numbers: np.ndarray, width: int) -> pa.Array:
@@ -678,7 +848,7 @@ def registry_tables() -> dict[str, pa.Table]:
                 "control_variation_id": control,
                 "started_at": day(experiment.start_day),
                 "ended_at": day(experiment.end_day if experiment.end_is_logged else None),
-                "stage": "ab",
+                "stage": experiment.stage,
                 "alpha": 0.05,
                 "planned_units": experiment.planned_units,
                 "planned_looks": experiment.planned_looks,
@@ -765,25 +935,32 @@ def generate(users: int, seed: int, folder: Path, form: str = "csv", progress: b
     first_session = first_outcome = 1
     for name, table in registry_tables().items():
         writer.write(name, table)
-    for batch, first_index in enumerate(range(0, users, BATCH_USERS)):
-        draws = Draws(seed, batch)
-        people = make_users(draws, first_index, min(BATCH_USERS, users - first_index))
-        sessions = make_sessions(draws, people)
-        exposures, acting = make_exposures(draws, people, sessions)
-        outcomes = make_outcomes(draws, people, sessions, acting)
-        exposures = dirty_exposures(draws, people, sessions, exposures, planted)
-        outcomes = dirty_outcomes(draws, people, outcomes, planted)
-        writer.write("exposures", exposure_table(people, exposures, first_session))
-        writer.write("outcomes", outcome_table(people, outcomes, first_session, first_outcome))
-        first_session += len(sessions.user)
-        first_outcome += int(outcomes["outcome"].max()) + 1
-        if progress:
-            done = first_index + people.count
-            print(
-                f"{done:,} of {users:,} users: {writer.rows['exposures']:,} exposures, "
-                f"{writer.rows['outcomes']:,} outcomes, {time.monotonic() - began:.1f} s",
-                file=sys.stderr,
-            )
+    batch = first_index = 0
+    for population in POPULATIONS:
+        left = round(population.size * users / DEFAULT_USERS)
+        while left > 0:
+            draws = Draws(seed, batch)
+            people = make_users(draws, population, first_index, min(BATCH_USERS, left))
+            sessions = make_sessions(draws, population, people)
+            exposures, acting = make_exposures(draws, population, people, sessions)
+            exposures = loaded_exposures(draws, exposures)
+            outcomes = loaded_outcomes(draws, make_outcomes(draws, population, people, sessions, acting))
+            if population.is_dirty:
+                exposures = dirty_exposures(draws, people, sessions, exposures, planted)
+                outcomes = dirty_outcomes(draws, people, outcomes, planted)
+            writer.write("exposures", exposure_table(people, by_loading(exposures), first_session))
+            writer.write("outcomes", outcome_table(people, by_loading(outcomes), first_session, first_outcome))
+            batch += 1
+            left -= people.count
+            first_index += people.count
+            first_session += len(sessions.user)
+            first_outcome += int(outcomes["outcome"].max(initial=-1)) + 1
+            if progress:
+                print(
+                    f"{first_index:,} people: {writer.rows['exposures']:,} exposures, "
+                    f"{writer.rows['outcomes']:,} outcomes, {time.monotonic() - began:.1f} s",
+                    file=sys.stderr,
+                )
     writer.close()
     return {"rows": writer.rows, "planted": planted}
 
@@ -827,7 +1004,12 @@ def positive(value: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--users", type=positive, default=DEFAULT_USERS, help="number of users (default: %(default)s)")
+    parser.add_argument(
+        "--users",
+        type=positive,
+        default=DEFAULT_USERS,
+        help="users; guests and staff in proportion (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=positive, default=DEFAULT_SEED, help="random seed (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "seeds", help="folder to write to (default: seeds)")
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv", help="file format (default: csv)")

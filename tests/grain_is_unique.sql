@@ -7,6 +7,7 @@
     'input_quality': ['input_name', 'rule'],
     'dim_experiments': ['experiment_id'],
     'dim_metrics': ['metric_name'],
+    'group_sequential_boundaries': ['spending', 'alpha', 'planned_looks', 'look_number'],
     'int_experiment_variations': ['experiment_id', 'variation_id'],
     'int_watermarks': ['source_name'],
     'int_arm_estimates': slice + ['look_date', 'phase_number'],

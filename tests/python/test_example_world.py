@@ -19,6 +19,9 @@ from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "example_world.md"
+GUARDRAILS = 2
+MARGIN = 0.02
+NOT_ENDED = {"tone_of_voice", "small_model"}
 TABLES = ("exposures", "outcomes", "experiments", "experiment_variations", "experiment_phases")
 
 # How input_quality counts each kind of planted row: input, rule, rows_dropped or rows_repaired.
@@ -86,11 +89,13 @@ def analysed_users(seeds: dict[str, pd.DataFrame], experiment_id: str) -> pd.Dat
     return rows[arms.reindex(rows.index) == 1]
 
 
-def has_event(seeds: dict[str, pd.DataFrame], users: pd.DataFrame, event: str) -> pd.Series:
+def has_event(
+    seeds: dict[str, pd.DataFrame], users: pd.DataFrame, event: str, before: pd.Timestamp = pd.Timestamp.max
+) -> pd.Series:
     """Whether a user has the event from his first exposure to the end of the experiment."""
     ends = seeds["experiments"].set_index("experiment_id").ended_at[users.experiment_id.iloc[0]]
     rows = seeds["outcomes"]
-    rows = rows[(rows.event_name == event) & rows.occurred_at.notna()]
+    rows = rows[(rows.event_name == event) & (rows.occurred_at < before)]
     rows = rows.merge(users[["exposed_at"]], left_on="unit_id", right_index=True)
     rows = rows[rows.occurred_at >= rows.exposed_at]
     if pd.notna(ends):
@@ -98,8 +103,10 @@ def has_event(seeds: dict[str, pd.DataFrame], users: pd.DataFrame, event: str) -
     return pd.Series(users.index.isin(rows.unit_id), users.index).astype(float)
 
 
-def compare(outcome: pd.Series, users: pd.DataFrame, arm: str, strata: pd.Series | None = None) -> tuple:
-    """Shares of control and arm, their difference and its p-value; strata are weighted by n_a n_b / (n_a + n_b)."""
+def shares(outcome: pd.Series, users: pd.DataFrame, arm: str, strata: pd.Series | None = None) -> tuple:
+    """Shares of control and arm, and the standard error of their difference; strata are weighted by
+    n_a n_b / (n_a + n_b).
+    """
     strata = pd.Series(0, users.index) if strata is None else strata
     weights, controls, treated, variances = [], [], [], []
     for stratum in strata.unique():
@@ -110,8 +117,12 @@ def compare(outcome: pd.Series, users: pd.DataFrame, arm: str, strata: pd.Series
         treated.append(b.mean())
         variances.append(a.mean() * (1 - a.mean()) / len(a) + b.mean() * (1 - b.mean()) / len(b))
     weights = np.array(weights) / np.sum(weights)
-    control, treatment = weights @ controls, weights @ treated
-    error = np.sqrt(weights**2 @ variances)
+    return weights @ controls, weights @ treated, np.sqrt(weights**2 @ variances)
+
+
+def compare(outcome: pd.Series, users: pd.DataFrame, arm: str, strata: pd.Series | None = None) -> tuple:
+    """Shares of control and arm, their difference and its p-value."""
+    control, treatment, error = shares(outcome, users, arm, strata)
     return control, treatment, treatment - control, 2 * stats.norm.sf(abs(treatment - control) / error)
 
 
@@ -127,6 +138,40 @@ def compare_clustered(outcome: pd.Series, users: pd.DataFrame, arm: str) -> tupl
     return outcome[a].mean(), outcome[b].mean(), effect, 2 * stats.t.sf(abs(effect) / error, clusters - 1)
 
 
+def compare_means(outcome: pd.Series, users: pd.DataFrame, arm: str) -> tuple:
+    """Means of control and arm, their difference and the p-value of Welch's test."""
+    a, b = outcome[users.variation_id == "control"], outcome[users.variation_id == arm]
+    return a.mean(), b.mean(), b.mean() - a.mean(), stats.ttest_ind(b, a, equal_var=False).pvalue
+
+
+def phase_of(seeds: dict[str, pd.DataFrame], users: pd.DataFrame) -> pd.Series:
+    """The phase of the ramp in which a user was first exposed, from 1."""
+    phases = seeds["experiment_phases"]
+    starts = np.sort(phases[phases.experiment_id == users.experiment_id.iloc[0]].phase_started_at.unique())
+    return pd.Series(np.maximum(np.searchsorted(starts, users.exposed_at.to_numpy(), side="right"), 1), users.index)
+
+
+def stars_given(seeds: dict[str, pd.DataFrame], users: pd.DataFrame) -> pd.Series:
+    """The ratings given from first exposure to the end of the experiment, by guests, who give one at most."""
+    ends = seeds["experiments"].set_index("experiment_id").ended_at[users.experiment_id.iloc[0]]
+    rows = seeds["outcomes"].query("event_name == 'rating' and value.notna()").set_index("unit_id")
+    rows = rows.join(users[["exposed_at"]], how="inner")
+    rows = rows[(rows.occurred_at >= rows.exposed_at) & (rows.occurred_at <= ends)]
+    assert rows.index.is_unique
+    return rows.value.astype(float)
+
+
+def tasks_by_day(seeds: dict[str, pd.DataFrame], users: pd.DataFrame, days: int = 14) -> pd.DataFrame:
+    """Tasks of each user on the days 1 to `days` after the day of first exposure: all had those days in full."""
+    first_day = users.exposed_at.dt.normalize()
+    last_day = seeds["outcomes"].occurred_at.max().normalize() - pd.Timedelta(days=1)
+    cohort = users.index[first_day + pd.Timedelta(days=days) <= last_day]
+    rows = seeds["outcomes"].query("event_name == 'task_complete' and occurred_at.notna() and unit_id in @cohort")
+    age = (rows.occurred_at.dt.normalize() - rows.unit_id.map(first_day)).dt.days
+    counts = pd.crosstab(rows.unit_id, age)
+    return counts.reindex(index=cohort, columns=range(1, days + 1), fill_value=0)
+
+
 def plain_analysis(seeds: dict[str, pd.DataFrame]) -> dict[tuple[str, str], tuple]:
     results = {}
     for experiment_id in world.TRUTH:
@@ -137,17 +182,59 @@ def plain_analysis(seeds: dict[str, pd.DataFrame]) -> dict[tuple[str, str], tupl
             if experiment_id == "workspace_memory":
                 results[experiment_id, "treatment, by organisation"] = compare_clustered(done, users, arm)
                 continue
+            if experiment_id == "suggested_prompts":
+                tasks = tasks_by_day(seeds, users)
+                for first, last in ((1, 4), (11, 14)):
+                    a_day = tasks.loc[:, first:last].mean(axis=1)
+                    compared = f"{arm}, tasks a day, days {first}-{last}"
+                    results[experiment_id, compared] = compare_means(a_day, users.loc[tasks.index], arm)
+                continue
             results[experiment_id, arm] = compare(done, users, arm)
             if experiment_id == "concise_answers":
                 for language in sorted(users.language.unique()):
                     speakers = users[users.language == language]
                     results[experiment_id, f"{arm}, {language}"] = compare(done[speakers.index], speakers, arm)
-            if experiment_id == "retrieval_rerank":
-                second = seeds["experiment_phases"].phase_started_at.max()
-                results[experiment_id, f"{arm}, by phase"] = compare(done, users, arm, users.exposed_at >= second)
+            if experiment_id in ("retrieval_rerank", "small_model"):
+                phases = phase_of(seeds, users)
+                results[experiment_id, f"{arm}, by phase"] = compare(done, users, arm, phases)
+            if experiment_id == "small_model":
+                for number in sorted(phases.unique()):
+                    inside = users[phases == number]
+                    results[experiment_id, f"{arm}, phase {number}"] = compare(done[inside.index], inside, arm)
+                results[experiment_id, f"{arm}, escalation"] = compare(escalated, users, arm)
+                results[experiment_id, f"{arm}, escalation, by phase"] = compare(escalated, users, arm, phases)
             if experiment_id == "tone_of_voice":
                 results[experiment_id, f"{arm}, escalation"] = compare(escalated, users, arm)
+            if experiment_id == "step_by_step":
+                stars = stars_given(seeds, users)
+                results[experiment_id, f"{arm}, stars per rating"] = compare_means(stars, users.loc[stars.index], arm)
     return results
+
+
+def first_breach(seeds: dict[str, pd.DataFrame], experiment_id: str, arm: str) -> tuple[pd.Timestamp | None, float]:
+    """The first complete day at whose end more escalations than the margin allows are proved, and the bound at
+    the last one: a one-sided asymptotic confidence sequence, tuned to 5,000 users, with the phases apart, once each arm
+    has 100 users. Guardrails, arms and slices (everybody and each language) share the error.
+    """
+    users = analysed_users(seeds, experiment_id)
+    users = users[users.variation_id.isin(["control", arm])]
+    alpha = 0.05 / (GUARDRAILS * len(treatments(experiment_id)) * (1 + users.language.nunique()))
+    breach, bound = None, np.nan
+    last = seeds["outcomes"].occurred_at.max().normalize()
+    last = min(last, seeds["experiments"].set_index("experiment_id").ended_at.fillna(last)[experiment_id])
+    for end in pd.date_range(users.exposed_at.min().normalize() + pd.Timedelta(days=1), last):
+        seen = users[users.exposed_at < end]
+        if seen.variation_id.value_counts().reindex(["control", arm]).fillna(0).min() < 100:
+            continue
+        escalated = has_event(seeds, seen, "escalation", before=end)
+        control, treatment, error = shares(escalated, seen, arm, phase_of(seeds, seen))
+        rho_2 = (-2 * np.log(2 * alpha) + np.log(1 - 2 * np.log(2 * alpha))) / 5000
+        scale = len(seen) * rho_2 + 1
+        boundary = np.sqrt(2 * scale / (scale - 1) * np.log(1 + np.sqrt(scale) / (2 * alpha)))
+        bound = treatment - control - boundary * error
+        if bound > MARGIN and breach is None:
+            breach = end - pd.Timedelta(days=1)
+    return breach, bound
 
 
 def sample_ratio(seeds: dict[str, pd.DataFrame], experiment_id: str) -> tuple[pd.Series, float]:
@@ -185,10 +272,25 @@ def users_table(seeds: dict[str, pd.DataFrame]) -> str:
     return "\n".join(lines)
 
 
+def breach_table(seeds: dict[str, pd.DataFrame]) -> str:
+    lines = ["| experiment | compared | breached on | bound on the last day |", "|---|---|---|---|"]
+    for experiment_id in world.TRUTH:
+        for arm in treatments(experiment_id):
+            breach, bound = first_breach(seeds, experiment_id, arm)
+            lines.append(f"| `{experiment_id}` | {arm} | {breach.date() if breach else 'never'} | {bound:+.3f} |")
+    return "\n".join(lines)
+
+
+def treatments(experiment_id: str) -> list[str]:
+    arms = next(experiment.arms for experiment in world.EXPERIMENTS if experiment.experiment_id == experiment_id)
+    return list(arms)[1:]
+
+
 def current_document(generated: dict) -> str:
     seeds = read_seeds()
     document = world.write_docs(DOCUMENT.read_text(encoding="utf-8"), generated)
     document = world.replace_table(document, "plain analysis", analysis_table(seeds))
+    document = world.replace_table(document, "guardrail", breach_table(seeds))
     return world.replace_table(document, "users", users_table(seeds))
 
 
@@ -205,7 +307,7 @@ def test_document_says_what_was_planted(regenerated: tuple[Path, dict]) -> None:
 
 def test_seeds_stay_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "seeds").glob("*"))
-    assert size < 2_000_000
+    assert size < 2_600_000
 
 
 def test_every_seed_column_has_a_type_and_a_description() -> None:
@@ -240,9 +342,9 @@ def test_planted_dirt_is_in_the_seeds() -> None:
     }
     assert found == {key: count for key, (count, _, _) in world.DIRT.items()}
     assert list(arms[arms > 1].index.get_level_values(0).unique()) == [world.UNSTABLE_BUCKETS_IN]
-    assert seeds["experiments"].ended_at.isna().sum() == 1
+    assert set(seeds["experiments"].experiment_id[seeds["experiments"].ended_at.isna()]) == NOT_ENDED
     first = served.groupby("unit_id").exposed_at.min()
-    assert (outcomes.occurred_at < outcomes.unit_id.map(first)).mean() > 0.3
+    assert (outcomes.occurred_at < outcomes.unit_id.map(first)).mean() > 0.2
 
 
 def test_truth_shows_in_a_plain_analysis() -> None:
@@ -260,6 +362,11 @@ def test_truth_shows_in_a_plain_analysis() -> None:
         ("tone_of_voice", "brief", -1, 1e-3),
         ("tone_of_voice", "brief, escalation", 1, 1e-3),
         ("retrieval_rerank", "treatment, by phase", 1, 1e-3),
+        ("step_by_step", "treatment", 1, 1e-3),
+        ("step_by_step", "treatment, stars per rating", -1, 1e-2),
+        ("small_model", "treatment, by phase", -1, 1e-3),
+        ("small_model", "treatment, escalation, by phase", 1, 1e-3),
+        ("suggested_prompts", "treatment, tasks a day, days 1-4", 1, 1e-3),
     ]:
         effect, p = effect_and_p(experiment_id, compared)
         assert effect * sign > 0 and 20 * p < limit, (experiment_id, compared, effect, p)
@@ -267,6 +374,7 @@ def test_truth_shows_in_a_plain_analysis() -> None:
         ("sidebar_redesign", "treatment"),
         ("tone_of_voice", "detailed"),
         ("workspace_memory", "treatment, by organisation"),
+        ("suggested_prompts", "treatment, tasks a day, days 11-14"),
     ]:
         assert effect_and_p(experiment_id, compared)[1] > 0.2, (experiment_id, compared)
     assert effect_and_p("voice_input", "treatment")[1] < 0.05, "the broken experiment should look like a win"
@@ -275,6 +383,60 @@ def test_truth_shows_in_a_plain_analysis() -> None:
     for experiment_id, truth in world.TRUTH.items():
         p = sample_ratio(seeds, experiment_id)[1]
         assert p < 1e-6 if truth["srm"] == "fail" else p > 0.05, (experiment_id, p)
+
+
+def test_pooling_the_phases_of_the_canary_turns_its_harm_into_a_win() -> None:
+    results = plain_analysis(read_seeds())
+    phases = [results["small_model", f"treatment, phase {number}"] for number in (1, 2, 3)]
+    controls, _, effects, _ = zip(*phases, strict=True)
+    assert list(controls) == sorted(controls), "the share of guests left without their task should fall"
+    assert max(effects) < -0.05
+    assert results["small_model", "treatment"][2] > 0.05
+    assert results["small_model", "treatment"][3] < 0.01
+
+
+def test_only_planted_harm_breaches_the_guardrail_and_early() -> None:
+    seeds = read_seeds()
+    breaches = {
+        (experiment_id, arm): first_breach(seeds, experiment_id, arm)
+        for experiment_id in world.TRUTH
+        for arm in treatments(experiment_id)
+    }
+    found = {key for key, (day, _) in breaches.items() if day is not None}
+    assert found == {("small_model", "treatment"), ("tone_of_voice", "brief")}
+    newest = seeds["outcomes"].occurred_at.max()
+    assert all(newest - breaches[key][0] > pd.Timedelta(days=5) for key in found)
+    # Both still run, so that something is due; and each is clear, not a near thing.
+    assert {key[0] for key in found} <= NOT_ENDED
+    assert all(breaches[key][1] > 3 * MARGIN for key in found)
+
+
+def test_the_novelty_wears_off_for_the_same_people() -> None:
+    seeds = read_seeds()
+    users = analysed_users(seeds, "suggested_prompts")
+    tasks = tasks_by_day(seeds, users)
+    assert users.loc[tasks.index].variation_id.value_counts().min() >= 100
+    age = np.arange(1, 15) - 7.5
+    slopes = pd.Series(tasks.to_numpy() @ age / (age @ age), tasks.index)
+    _, _, trend, p = compare_means(slopes, users.loc[tasks.index], "treatment")
+    assert trend < 0 and p < 1e-6
+    results = plain_analysis(seeds)
+    early, late = (results["suggested_prompts", f"treatment, tasks a day, days {days}"] for days in ("1-4", "11-14"))
+    assert late[2] < 0.2 * early[2]
+
+
+def test_the_last_day_is_complete_and_experiments_are_still_running() -> None:
+    seeds = read_seeds()
+    last_day = pd.Timestamp(world.WORLD_START) + pd.Timedelta(days=world.WORLD_DAYS)
+    for name, column in (("exposures", "exposed_at"), ("outcomes", "occurred_at")):
+        assert last_day < seeds[name][column].max() < last_day + pd.Timedelta(hours=2)
+    registry = seeds["experiments"].set_index("experiment_id")
+    running = registry.index[registry.ended_at.isna() | (registry.ended_at > last_day)]
+    assert set(running) == NOT_ENDED | {"suggested_prompts"}
+    assert list(registry.index[registry.stage == "canary"]) == ["small_model"]
+    users = len(analysed_users(seeds, "answer_model_v2"))
+    assert registry.planned_looks["answer_model_v2"] == 5
+    assert 1 <= users / registry.planned_units["answer_model_v2"] < 1.05
 
 
 def test_parquet_holds_the_same_rows(tmp_path: Path, regenerated: tuple[Path, dict]) -> None:
@@ -323,36 +485,46 @@ def built(engine: str, warehouse_factory):
 
 
 def test_marts_find_the_truth(built) -> None:
-    results = built.mart("experiment_results")
-    results = results[results.metric_name == "task_completion"].set_index(
-        ["experiment_id", "variation_id", "dimension_name", "dimension_value"]
-    )
+    results = built.mart("experiment_results").set_index(GRAINS["experiment_results"])
     for experiment_id, truth in world.TRUTH.items():
         for key, verdict in truth["verdicts"].items():
             row = results.loc[(experiment_id, *key)]
             assert row.verdict == verdict, (experiment_id, key, row.verdict, row.p_value_adjusted)
-    for experiment_id, limit in (("answer_model_v2", 1e-3), ("concise_answers", 1e-2)):
-        assert results.loc[(experiment_id, "treatment", "all", "all")].p_value_adjusted < limit
-    assert results.loc[("concise_answers", "treatment", "language", "ja")].p_value_adjusted < 1e-2
-    assert results.loc[("sidebar_redesign", "treatment", "all", "all")].p_value_adjusted > 0.2
-    assert results.loc[("workspace_memory", "treatment", "all", "all")].adjustment == "clustered"
-    assert results.loc[("retrieval_rerank", "treatment", "all", "all")].adjustment == "stratified"
+    for key, limit in [
+        (("answer_model_v2", "task_completion", "treatment", "all", "all"), 1e-3),
+        (("concise_answers", "task_completion", "treatment", "all", "all"), 1e-2),
+        (("concise_answers", "task_completion", "treatment", "language", "ja"), 1e-2),
+        (("step_by_step", "task_completion", "treatment", "all", "all"), 1e-3),
+        (("step_by_step", "average_rating", "treatment", "all", "all"), 1e-2),
+        (("small_model", "task_completion", "treatment", "all", "all"), 1e-2),
+        (("suggested_prompts", "tasks_per_user", "treatment", "all", "all"), 1e-3),
+    ]:
+        assert results.loc[key].p_value_adjusted < limit, key
+    assert results.loc[("sidebar_redesign", "task_completion", "treatment", "all", "all")].p_value_adjusted > 0.2
+    for experiment_id, adjustment in [
+        ("workspace_memory", "clustered"),
+        ("retrieval_rerank", "stratified"),
+        ("small_model", "stratified"),
+    ]:
+        row = results.loc[(experiment_id, "task_completion", "treatment", "all", "all")]
+        assert row.adjustment == adjustment, experiment_id
 
 
 def test_marts_agree_with_the_plain_analysis(built) -> None:
-    results = built.mart("experiment_results")
-    results = results[results.metric_name == "task_completion"].set_index(
-        ["experiment_id", "variation_id", "dimension_name", "dimension_value"]
-    )
+    results = built.mart("experiment_results").set_index(GRAINS["experiment_results"])
     expected = plain_analysis(read_seeds())
     for experiment_id, compared, key in [
-        ("answer_model_v2", "treatment", ("treatment", "all", "all")),
-        ("sidebar_redesign", "treatment", ("treatment", "all", "all")),
-        ("concise_answers", "treatment", ("treatment", "all", "all")),
-        ("concise_answers", "treatment, ja", ("treatment", "language", "ja")),
-        ("tone_of_voice", "brief", ("brief", "all", "all")),
-        ("retrieval_rerank", "treatment, by phase", ("treatment", "all", "all")),
-        ("workspace_memory", "treatment, by organisation", ("treatment", "all", "all")),
+        ("answer_model_v2", "treatment", ("task_completion", "treatment", "all", "all")),
+        ("sidebar_redesign", "treatment", ("task_completion", "treatment", "all", "all")),
+        ("concise_answers", "treatment", ("task_completion", "treatment", "all", "all")),
+        ("concise_answers", "treatment, ja", ("task_completion", "treatment", "language", "ja")),
+        ("tone_of_voice", "brief", ("task_completion", "brief", "all", "all")),
+        ("retrieval_rerank", "treatment, by phase", ("task_completion", "treatment", "all", "all")),
+        ("workspace_memory", "treatment, by organisation", ("task_completion", "treatment", "all", "all")),
+        ("step_by_step", "treatment", ("task_completion", "treatment", "all", "all")),
+        ("step_by_step", "treatment, stars per rating", ("average_rating", "treatment", "all", "all")),
+        ("small_model", "treatment, by phase", ("task_completion", "treatment", "all", "all")),
+        ("small_model", "treatment, escalation, by phase", ("escalation_rate", "treatment", "all", "all")),
     ]:
         row = results.loc[(experiment_id, *key)]
         found = (row.value_control, row.value_treatment, row.effect_absolute)

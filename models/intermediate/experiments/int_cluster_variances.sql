@@ -5,31 +5,35 @@
 -#}
 {%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
+{#- Joins are on one text: of an equality of seven columns, an engine without statistics expects one row and loops. -#}
+{%- set slice = ['look_date', 'experiment_id', 'metric_name', 'dimension_name', 'dimension_value', 'phase_number'] -%}
+
 with cluster_sums as (
-    select * from {{ ref('evalhouse', 'int_cluster_sums') }}
+    select
+        *,
+        {{ evalhouse.text_key(slice + ['variation_id']) }} as arm_key
+    from {{ ref('evalhouse', 'int_cluster_sums') }}
 ),
 
 arms as (
-    select * from {{ ref('evalhouse', 'int_arm_estimates') }}
+    select
+        *,
+        {{ evalhouse.text_key(slice) }} as slice_key,
+        {{ evalhouse.text_key(slice + ['variation_id']) }} as arm_key
+    from {{ ref('evalhouse', 'int_arm_estimates') }}
 ),
 
 phase_comparisons as (
     select
         *,
-        information / sum(information) over (
-            partition by {{ key }}
-        ) as phase_weight
+        {{ evalhouse.text_key(slice) }} as slice_key,
+        information / sum(information) over (partition by {{ key }}) as phase_weight
     from {{ ref('evalhouse', 'int_phase_comparisons') }}
 ),
 
-influences as (
+influences as {{ evalhouse.materialized() }} (
     select
-        arms.look_date,
-        arms.experiment_id,
-        arms.metric_name,
-        arms.dimension_name,
-        arms.dimension_value,
-        arms.phase_number,
+        arms.slice_key,
         arms.variation_id,
         cluster_sums.cluster_id,
         cluster_sums.units / arms.total_weight * arms.value_per_influence
@@ -42,25 +46,13 @@ influences as (
             0
         ) as covariate_influence
     from cluster_sums
-    inner join arms
-        on cluster_sums.look_date = arms.look_date
-        and cluster_sums.experiment_id = arms.experiment_id
-        and cluster_sums.metric_name = arms.metric_name
-        and cluster_sums.dimension_name = arms.dimension_name
-        and cluster_sums.dimension_value = arms.dimension_value
-        and cluster_sums.phase_number = arms.phase_number
-        and cluster_sums.variation_id = arms.variation_id
+    inner join arms on cluster_sums.arm_key = arms.arm_key
     where coalesce(arms.mean_d, 1) <> 0
 ),
 
 contributions as (
     select
-        compared.look_date,
-        compared.experiment_id,
-        compared.metric_name,
-        compared.dimension_name,
-        compared.dimension_value,
-        compared.variation_id,
+        {{ evalhouse.qualified('compared', key) }},
         influences.cluster_id,
         compared.phase_weight * case
             when influences.variation_id = compared.control_variation_id
@@ -76,12 +68,7 @@ contributions as (
         * case when influences.variation_id = compared.control_variation_id then -1 else 1 end as on_covariate_gap
     from phase_comparisons as compared
     inner join influences
-        on compared.look_date = influences.look_date
-        and compared.experiment_id = influences.experiment_id
-        and compared.metric_name = influences.metric_name
-        and compared.dimension_name = influences.dimension_name
-        and compared.dimension_value = influences.dimension_value
-        and compared.phase_number = influences.phase_number
+        on compared.slice_key = influences.slice_key
         and influences.variation_id in (compared.control_variation_id, compared.variation_id)
 ),
 

@@ -11,6 +11,14 @@ registry as (
     where rejected_by is null
 ),
 
+phased as (
+    select
+        experiment_id,
+        max(phase_source) as phase_source
+    from {{ ref('evalhouse', 'int_phases') }}
+    group by experiment_id
+),
+
 now_of_the_data as (
     select max(as_of_at) as as_of_at
     from {{ ref('evalhouse', 'int_watermarks') }}
@@ -60,6 +68,7 @@ select
     exposed.last_exposed_at,
     coalesce(exposed.is_clustered, 0) = 1 as is_clustered,
     exposed.last_phase_number,
+    coalesce(phased.phase_source, 'none') as phase_source,
     now_of_the_data.as_of_at,
     -- Open-ended metrics count events until the experiment's end or the newest data.
     case
@@ -71,3 +80,4 @@ cross join now_of_the_data
 left join controls on listed.experiment_id = controls.experiment_id
 left join registry on listed.experiment_id = registry.experiment_id
 left join exposed on listed.experiment_id = exposed.experiment_id
+left join phased on listed.experiment_id = phased.experiment_id

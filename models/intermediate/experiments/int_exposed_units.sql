@@ -1,11 +1,19 @@
+{#-
+    Who takes part, from one pass over the exposures, and in which phase. Phases are those registered. An experiment
+    without any gets a new phase on a date when the units first exposed are split among the arms otherwise than those of
+    the last date before with any. A date is only held against earlier ones, so that days still to come cannot move a
+    phase.
+-#}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set double = evalhouse.type_double() -%}
+{%- set false_alarm_rate = '1e-6' -%}
 
 with exposures as (
     select * from {{ ref('evalhouse', 'stg_exposures') }}
     where rejected_by is null
 ),
 
-phases as (
+declared_phases as (
     select distinct
         experiment_id,
         phase_started_at
@@ -14,7 +22,7 @@ phases as (
 ),
 
 -- Attributes are those at first exposure: a later value may be a consequence of the treatment.
-first_exposures as (
+first_exposures as {{ evalhouse.materialized() }} (
     select
         experiment_id,
         unit_id,
@@ -46,23 +54,127 @@ second_variations as (
     group by first_exposures.experiment_id, first_exposures.unit_id
 ),
 
+exposure_days as {{ evalhouse.materialized() }} (
+    select
+        experiment_id,
+        cast(first_exposed_at as date) as exposure_date,
+        variation_id,
+        cast(count(*) as {{ double }}) as units,
+        count(cluster_id) as units_in_clusters
+    from first_exposures
+    group by experiment_id, cast(first_exposed_at as date), variation_id
+),
+
 clustered_experiments as (
     select distinct experiment_id
-    from first_exposures
-    where cluster_id is not null
+    from exposure_days
+    where units_in_clusters > 0
+),
+
+-- Clusters enter their arm as a whole and make the split of a day jump without any change of plan.
+searched_days as (
+    select *
+    from exposure_days
+    where
+        experiment_id not in (select experiment_id from declared_phases)
+        and experiment_id not in (select experiment_id from clustered_experiments)
+),
+
+consecutive_days as (
+    select
+        experiment_id,
+        exposure_date,
+        lag(exposure_date) over (partition by experiment_id order by exposure_date) as previous_date
+    from (
+        select distinct
+            experiment_id,
+            exposure_date
+        from searched_days
+    ) as dates
+),
+
+compared_arms as (
+    select
+        days.experiment_id,
+        days.exposure_date,
+        arms.variation_id,
+        sum(case when arms.exposure_date = days.exposure_date then arms.units else 0 end) as units_now,
+        sum(case when arms.exposure_date = days.previous_date then arms.units else 0 end) as units_before
+    from consecutive_days as days
+    inner join searched_days as arms
+        on days.experiment_id = arms.experiment_id
+        and arms.exposure_date in (days.exposure_date, days.previous_date)
+    where days.previous_date is not null
+    group by days.experiment_id, days.exposure_date, arms.variation_id
+),
+
+expected_arms as (
+    select
+        *,
+        (units_now + units_before) * sum(units_now) over (partition by experiment_id, exposure_date)
+        / sum(units_now + units_before) over (partition by experiment_id, exposure_date) as expected_now,
+        (units_now + units_before) * sum(units_before) over (partition by experiment_id, exposure_date)
+        / sum(units_now + units_before) over (partition by experiment_id, exposure_date) as expected_before
+    from compared_arms
+),
+
+-- The likelihood ratio rather than Pearson's statistic: with the few units of a canary's arm the latter has many times
+-- more false alarms than this level allows.
+likelihood_ratios as (
+    select
+        experiment_id,
+        exposure_date,
+        2 * sum(
+            units_now * coalesce(ln(nullif(units_now, 0) / expected_now), 0)
+            + units_before * coalesce(ln(nullif(units_before, 0) / expected_before), 0)
+        ) as chi_square,
+        count(*) - 1 as degrees_of_freedom
+    from expected_arms
+    group by experiment_id, exposure_date
+),
+
+tested_days as {{ evalhouse.materialized() }} (
+    select
+        experiment_id,
+        exposure_date,
+        case when degrees_of_freedom > 0 then {{ evalhouse.chi_square_sf('chi_square', 'degrees_of_freedom') }} end
+            as p_value
+    from likelihood_ratios
+),
+
+phase_starts as (
+    select
+        experiment_id,
+        phase_started_at as starts_at
+    from declared_phases
+
+    union all
+
+    select
+        experiment_id,
+        cast(exposure_date as {{ dbt.type_timestamp() }}) as starts_at
+    from tested_days
+    where p_value < {{ false_alarm_rate }}
+
+    union all
+
+    -- What came before the first change of the split.
+    select distinct
+        experiment_id,
+        cast('1900-01-01' as {{ dbt.type_timestamp() }}) as starts_at
+    from tested_days
+    where p_value < {{ false_alarm_rate }}
 ),
 
 -- A phase lasts until the next one starts; people exposed before the first phase belong to it.
 phase_spans as (
     select
         experiment_id,
-        row_number() over (partition by experiment_id order by phase_started_at) as phase_number,
-        case
-            when lag(phase_started_at) over (partition by experiment_id order by phase_started_at) is not null
-                then phase_started_at
-        end as starts_at,
-        lead(phase_started_at) over (partition by experiment_id order by phase_started_at) as ends_at
-    from phases
+        row_number() over (partition by experiment_id order by starts_at) as phase_number,
+        case when lag(starts_at) over (partition by experiment_id order by starts_at) is not null then starts_at end
+            as starts_at,
+        lead(starts_at) over (partition by experiment_id order by starts_at) as ends_at
+    from phase_starts
 )
 
 select

@@ -1,6 +1,7 @@
 {#- Values of quantile metrics by slice as they come (sign 1) and go (sign -1) day by day, each in a bin half a percent
     wide. Counts and sums of bins can be added up over days; ordered lists of values cannot. -#}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 {%- set unit_quantile_metrics = evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'quantile')
     | selectattr('quantile_of', 'equalto', 'units') | list -%}
 
@@ -74,21 +75,29 @@ binned as (
             else 0
         end as value_bin
     from all_changes
+),
+
+sliced as (
+    {%- for dimension in [none] + dimensions %}
+    {{ 'union all' if not loop.first }}
+    select
+        metric_name,
+        experiment_id,
+        variation_id,
+        {{ "'" ~ dimension.name ~ "'" if dimension else "'all'" }} as dimension_name,
+        {{ dimension.name if dimension else "'all'" }} as dimension_value,
+        coalesce(cluster_id, unit_id) as group_id,
+        unit_id,
+        change_date,
+        sign,
+        metric_value,
+        value_bin
+    from binned
+    {%- endfor %}
 )
 
-{% for dimension in [none] + dimensions -%}
-{{ 'union all' if not loop.first }}
 select
-    metric_name,
-    experiment_id,
-    variation_id,
-    {{ "'" ~ dimension.name ~ "'" if dimension else "'all'" }} as dimension_name,
-    {{ dimension.name if dimension else "'all'" }} as dimension_value,
-    coalesce(cluster_id, unit_id) as group_id,
-    unit_id,
-    change_date,
-    sign,
-    metric_value,
-    value_bin
-from binned
-{% endfor -%}
+    sliced.*,
+    -- One number to sort and join by instead of five texts.
+    dense_rank() over (order by {{ slice_key }}) as slice_number
+from sliced

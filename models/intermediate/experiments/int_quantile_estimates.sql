@@ -4,10 +4,13 @@
     statistics one critical value of that error around the quantile carry it over to the value's scale, without a
     density.
 -#}
-{%- set slice_key = 'look_date, experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
-
-{%- set group_columns = 'is_clustered, alpha, quantile, quantile_of, quantile_value, units, values_of_group, values_at_or_below' -%}
-{%- set rank_columns = 'metric_value, values_before, values_through, values_in_slice' -%}
+{%- set slice_key = 'look_date, slice_number' -%}
+{%- set names = ['experiment_id', 'variation_id', 'metric_name', 'dimension_name', 'dimension_value'] -%}
+{%- set group_columns = names + [
+    'is_clustered', 'alpha', 'quantile', 'quantile_of', 'quantile_value', 'units', 'values_of_group',
+    'values_at_or_below'
+] -%}
+{%- set rank_columns = ['metric_value', 'values_before', 'values_through', 'values_in_slice'] -%}
 
 with current_values as (
     select * from {{ ref('evalhouse', 'int_quantile_values') }}
@@ -28,34 +31,37 @@ look_groups as (
 ranked as (
     select
         {{ slice_key }},
-        {{ rank_columns }}
+        {{ rank_columns | join(',\n        ') }}
     from current_values
 
     union all
 
     select
         {{ slice_key }},
-        {{ rank_columns }}
+        {{ rank_columns | join(',\n        ') }}
     from look_bins
 ),
 
 grouped_values as (
     select
         {{ slice_key }},
-        {{ group_columns }}
+        {{ group_columns | join(',\n        ') }}
     from current_groups
 
     union all
 
     select
         {{ slice_key }},
-        {{ group_columns }}
+        {{ group_columns | join(',\n        ') }}
     from look_groups
 ),
 
 shares as {{ evalhouse.materialized() }} (
     select
         {{ slice_key }},
+        {%- for name in names %}
+        min({{ name }}) as {{ name }},
+        {%- endfor %}
         min(quantile) as quantile,
         min(quantile_value) as quantile_value,
         max(alpha) as alpha,
@@ -113,7 +119,8 @@ order_statistics as (
 )
 
 select
-    {{ evalhouse.qualified('bounded', slice_key) }},
+    bounded.look_date,
+    {{ evalhouse.qualified('bounded', names | join(', ')) }},
     bounded.units,
     bounded.independent_groups,
     bounded.values_in_slice,

@@ -71,21 +71,26 @@ sliced as (
     {%- endfor %}
 ),
 
-ranked as (
+numbered as (
     select
         sliced.*,
         quantiles.quantile_of,
         quantiles.quantile,
         experiments.is_clustered,
         experiments.alpha,
-        row_number() over (
-            partition by {{ evalhouse.qualified('sliced', slice_key) }}
-            order by sliced.metric_value
-        ) as values_through,
-        count(*) over (partition by {{ evalhouse.qualified('sliced', slice_key) }}) as values_in_slice
+        -- One number to sort and join by instead of five texts.
+        dense_rank() over (order by {{ evalhouse.qualified('sliced', slice_key) }}) as slice_number
     from sliced
     inner join quantiles on sliced.metric_name = quantiles.metric_name
     inner join experiments on sliced.experiment_id = experiments.experiment_id
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by slice_number order by metric_value) as values_through,
+        count(*) over (partition by slice_number) as values_in_slice
+    from numbered
 )
 
 select

@@ -9,6 +9,7 @@ select
     cast(stage as {{ dbt.type_string() }}) as stage,
     is_registered,
     is_clustered,
+    cast(phase_source as {{ dbt.type_string() }}) as phase_source,
     cast(alpha as {{ evalhouse.type_double() }}) as alpha,
     started_at,
     ended_at,

@@ -31,6 +31,30 @@ watermarks as (
     select * from {{ ref('evalhouse', 'int_watermarks') }}
 ),
 
+phases as (
+    select * from {{ ref('evalhouse', 'int_phases') }}
+),
+
+ramps as (
+    select * from {{ ref('evalhouse', 'int_health_ramps') }}
+),
+
+sequential_sample_ratios as (
+    select * from {{ ref('evalhouse', 'int_health_srm_sequential') }}
+),
+
+weekdays as (
+    select * from {{ ref('evalhouse', 'int_health_weekdays') }}
+),
+
+concurrency as (
+    select * from {{ ref('evalhouse', 'int_health_concurrency') }}
+),
+
+novelty as (
+    select * from {{ ref('evalhouse', 'int_health_novelty') }}
+),
+
 results as (
     select * from {{ ref('evalhouse', 'experiment_results') }}
     where dimension_name = 'all'
@@ -88,18 +112,34 @@ splits as (
     where phases.check_name = 'srm'
 ),
 
-sample_ratios as (
+-- A ramp that nobody declared: the plan is one split, the exposures show several.
+changed_splits as (
     select
         experiment_id,
-        check_name,
-        scope,
-        chi_square as statistic,
+        min(first_exposed_at) as first_change_at
+    from phases
+    where phase_source = 'detected' and phase_number > 1
+    group by experiment_id
+),
+
+sample_ratios as (
+    select
+        splits.experiment_id,
+        splits.check_name,
+        splits.scope,
+        splits.chi_square as statistic,
         case when degrees_of_freedom > 0 then {{ evalhouse.chi_square_sf('chi_square', 'degrees_of_freedom') }} end
             as p_value,
         -- One of many slices is expected to look odd: the error budget is shared by the slices of a kind.
-        {{ srm_alpha }} / count(*) over (partition by experiment_id, check_name) as threshold,
-        cast(cast(units as {{ dbt.type_bigint() }}) as {{ string }}) || ' units' as detail
+        {{ srm_alpha }} / count(*) over (partition by splits.experiment_id, splits.check_name) as threshold,
+        cast(cast(units as {{ dbt.type_bigint() }}) as {{ string }}) || ' units'
+        || case
+            when changed_splits.first_change_at is null then ''
+            else '; the split first changed on ' || cast(cast(changed_splits.first_change_at as date) as {{ string }})
+                || ': if that was meant, declare it in experiment_phases'
+        end as detail
     from splits
+    left join changed_splits on splits.experiment_id = changed_splits.experiment_id
 ),
 
 unplanned_arms as (
@@ -386,6 +426,71 @@ checks as (
         {%- else -%}
         1 = 0
         {%- endif %}
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from ramps
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from sequential_sample_ratios
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from weekdays
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from concurrency
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from novelty
 )
 
 select
