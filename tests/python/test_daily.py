@@ -25,6 +25,8 @@ KEY = ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimens
 CHECK_KEY = ["experiment_id", "variation_id", "metric_name", "slice_name", "slice_value"]
 # What several hypotheses are judged by together differs by design: days by the always-valid test.
 JUDGED = ["p_value_adjusted", "verdict"]
+# Columns that only days have.
+PLANNED = ("information_fraction", "planned_look", "group_sequential_")
 # What a quantile's histogram gives to half a percent; everything of a quantile that follows from it.
 OF_QUANTILE_VALUES = ["value_control", "value_treatment"]
 
@@ -151,7 +153,8 @@ def assert_same(left: pd.DataFrame, right: pd.DataFrame, key: list[str], **toler
 
 
 def of_day(daily: pd.DataFrame, day: int) -> pd.DataFrame:
-    return daily[daily["as_of_date"] == START + day * DAY].drop(columns="as_of_date").reset_index(drop=True)
+    columns = ["as_of_date", *daily.columns[daily.columns.str.startswith(PLANNED)]]
+    return daily[daily["as_of_date"] == START + day * DAY].drop(columns=columns).reset_index(drop=True)
 
 
 # 1. A day is what the results are when the data end with it.
