@@ -33,7 +33,7 @@ step_values as (
 
 select
     step_values.*,
-    valid_from as change_date,
+    step_values.valid_from as change_date,
     cast(1 as {{ evalhouse.type_double() }}) as sign
 from step_values
 
@@ -41,7 +41,7 @@ union all
 
 select
     step_values.*,
-    valid_until as change_date,
+    step_values.valid_until as change_date,
     cast(-1 as {{ evalhouse.type_double() }}) as sign
 from step_values
-where valid_until is not null
+where step_values.valid_until is not null

@@ -156,6 +156,13 @@ all_events as (
     {%- endfor %}
 ),
 
+{%- if distinct_totals %}
+
+events as (
+    select * from all_events
+),
+{%- else %}
+
 earliest_read as (
     select min(read_from) as read_from
     from units
@@ -164,11 +171,10 @@ earliest_read as (
 events as (
     select all_events.*
     from all_events
-    {%- if not distinct_totals %}
     cross join earliest_read
     where all_events.fact_time >= earliest_read.read_from
-    {%- endif %}
 ),
+{%- endif %}
 
 -- What happened before exposure belongs to the day of the exposure, and that day has a row even if nothing happened.
 unit_events as (
