@@ -2,7 +2,7 @@
 
     python scripts/bench.py                            both, small: a few minutes
     python scripts/bench.py --performance --scale 0.2  against the hand-written plan, 10 million outcomes
-    python scripts/bench.py --calibration              every cell of docs/calibration.md; resumes; most of an hour
+    python scripts/bench.py --calibration              every cell of docs/calibration.md; resumes; a few hours
 
 Performance: simulated raw tables, ten metrics, five experiments. The package and bench/reference.sql take turns over
 the same DuckDB file, each time in a process of its own; their effects must agree. The package on empty tables gives
@@ -26,6 +26,7 @@ from typing import Any
 
 import calibrate
 import duckdb
+import simulate
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -359,6 +360,31 @@ def print_calibration(runs: list[dict[str, Any]], console: Console) -> list[str]
     return failures
 
 
+def over_time(is_quick: bool, console: Console) -> list[dict[str, Any]]:
+    """Experiments that are looked at every day: see scripts/simulate.py."""
+    path = RESULTS / ("over_time_quick.json" if is_quick else "over_time.json")
+    if is_quick:
+        path.unlink(missing_ok=True)
+    wanted = simulate.plan(None, simulate.FAMILIES, is_quick)
+    return simulate.run_all(path, RESULTS / "work" / "over_time", wanted)
+
+
+def print_over_time(runs: list[dict[str, Any]], console: Console) -> list[str]:
+    """The tables; returns the bars that were missed."""
+    texts, failures = simulate.tables(runs)
+    for title, (heads, rows) in texts.items():
+        if not rows:
+            continue
+        table = Table(title=title, box=box.SIMPLE)
+        for number, head in enumerate(heads):
+            table.add_column(head, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print("Every cell over time keeps its bars." if not failures else "Missed:\n" + "\n".join(failures))
+    return failures
+
+
 def record_run(record: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"bench_{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.json"
@@ -399,11 +425,15 @@ def main() -> int:
     if both or arguments.calibration:
         runs, _ = calibration(is_quick, console)
         record["calibration"] = {"is_quick": is_quick, "runs": runs}
+        record["over_time"] = {"is_quick": is_quick, "runs": over_time(is_quick, console)}
     if "performance" in record:
         print_performance(record["performance"], console)
     if "calibration" in record:
         failures = print_calibration(record["calibration"]["runs"], console)
         record["calibration"]["missed"] = failures
+        missed = print_over_time(record["over_time"]["runs"], console)
+        record["over_time"]["missed"] = missed
+        failures = failures + missed
     console.print(f"Record: {record_run(record).relative_to(ROOT)}")
     return 1 if failures else 0
 

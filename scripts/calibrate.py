@@ -62,7 +62,7 @@ _BEFORE_NUMERATOR = np.array([0.8, 0.5, 0, 0])
 # Correlation of the logs that gives the values themselves a correlation of 0.6.
 _MEAN_SIGMA = 0.8
 _MEAN_RHO = 0.6
-_MEAN_LOG_RHO = math.log(1 + _MEAN_RHO * (math.exp(_MEAN_SIGMA**2) - 1)) / _MEAN_SIGMA**2
+MEAN_LOG_RHO = math.log(1 + _MEAN_RHO * (math.exp(_MEAN_SIGMA**2) - 1)) / _MEAN_SIGMA**2
 
 _RATIO = lognormal_moment(_RATIO_NUMERATOR) / lognormal_moment(_RATIO_DENOMINATOR)
 
@@ -244,7 +244,7 @@ def _simulate_units(connection: Any, generator: np.random.Generator, n: int, exp
     now["uniform"] = generator.random(total)
     shared = normal()
     before["covaried"] = np.exp(_MEAN_SIGMA * shared)
-    now["covaried"] = np.exp(_MEAN_SIGMA * (_MEAN_LOG_RHO * shared + math.sqrt(1 - _MEAN_LOG_RHO**2) * normal()))
+    now["covaried"] = np.exp(_MEAN_SIGMA * (MEAN_LOG_RHO * shared + math.sqrt(1 - MEAN_LOG_RHO**2) * normal()))
     normals = [normal() for _ in range(4)]
     for columns, name, weights in (
         (now, "denominator", _RATIO_DENOMINATOR),
@@ -640,12 +640,15 @@ def write_document(runs: list[dict[str, Any]]) -> None:
     missed = (
         "\n".join(["Missed bars:", "", *(f"- {sentence}" for sentence in failures)]) if failures else "No bar missed."
     )
-    before, _, rest = DOCUMENT.read_text().partition(MARKERS[0])
-    _, found, after = rest.partition(MARKERS[1])
+    replace_in_document(MARKERS, f"{state}\n\n{text}\n\n{missed}")
+
+
+def replace_in_document(markers: tuple[str, str], body: str) -> None:
+    before, _, rest = DOCUMENT.read_text().partition(markers[0])
+    _, found, after = rest.partition(markers[1])
     if not found:
-        raise SystemExit(f"calibrate: {DOCUMENT.relative_to(ROOT)} lacks {MARKERS[0]} or {MARKERS[1]}")
-    body = f"\n\n{state}\n\n{text}\n\n{missed}\n\n"
-    DOCUMENT.write_text(before + MARKERS[0] + body + MARKERS[1] + after)
+        raise SystemExit(f"calibrate: {DOCUMENT.relative_to(ROOT)} lacks {markers[0]} or {markers[1]}")
+    DOCUMENT.write_text(f"{before}{markers[0]}\n\n{body}\n\n{markers[1]}{after}")
 
 
 def main() -> int:

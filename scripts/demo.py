@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-MARTS = ("experiment_results", "experiment_health", "input_quality")
+MARTS = ("experiment_results", "experiment_health", "guardrail_checks", "experiment_tradeoffs", "input_quality")
 WIDTH = 110
 MAX_CHECKS = 5
 MAX_SLICES = 8
@@ -23,9 +23,14 @@ SEVERITY = {"fail": 0, "warn": 1, "insufficient": 2, "pass": 3}
 NEXT = [
     ("experiment_results", "did it work? one row per experiment, metric, arm and slice"),
     ("experiment_health", "may I trust it? sample ratio and the other checks, with their thresholds"),
+    ("experiment_results_daily", "how did the evidence grow? valid at every look"),
+    ("guardrail_checks", "which guardrails hold, which are breached, and since when"),
+    ("experiment_subgroups", "who is harmed while the average gains?"),
+    ("experiment_tradeoffs", "what got worse while the goal got better?"),
     ("input_quality", "what was wrong with the raw rows, and what was done about it"),
     ("dim_metrics, dim_experiments", "the catalogue of both"),
     ("docs/example_world.md", "what was planted in this data, so what the rows above should say"),
+    ("docs/evidence_over_time.md", "how to read what grows day by day"),
     ("docs/configuration.md", "the metrics, dimensions and guardrails of your own product"),
 ]
 
@@ -135,6 +140,31 @@ def print_harmed_slices(console: Console, rows: pd.DataFrame, everyone: pd.DataF
         console.print(f"What is worse for everyone is worse in {harmed.is_plain.sum()} slices too.", style="dim")
 
 
+def print_guardrails(console: Console, checks: pd.DataFrame) -> None:
+    """The breaches, and how many other checks hold or are still open."""
+    if checks.empty:
+        return
+    for row in checks[checks.state == "breach"].sort_values(["slice_name", "slice_value"]).itertuples():
+        where = "" if row.slice_name == "all" else f" in {row.slice_name} = {row.slice_value}"
+        line = Text(f"{row.action}: {row.metric_name} of {row.variation_id}{where}", style="bold red")
+        harm = f"  harm {number(row.effect)}, at least {number(row.bound)}, tolerated {number(row.margin)}"
+        line.append(f"{harm}; since {row.first_breach_at:%Y-%m-%d}", style="not bold")
+        console.print(line)
+    counts = checks.state.value_counts()
+    names = {"pass": "hold", "inconclusive": "are open", "no_data": "lack data"}
+    others = [f"{counts[state]} {name}" for state, name in names.items() if state in counts]
+    if others:
+        console.print(f"guardrail checks: {', '.join(others)}", style="dim")
+
+
+def print_tradeoffs(console: Console, pairs: pd.DataFrame) -> None:
+    """Goals that got better while another metric got worse."""
+    for row in pairs[pairs.verdict == "trade_off"].sort_values(["goal_metric_name", "other_metric_name"]).itertuples():
+        gain, loss = f"{row.goal_effect_absolute:+.3g}", f"{row.other_effect_absolute:+.3g}"
+        line = f"trade-off of {row.variation_id}: {row.goal_metric_name} {gain}, {row.other_metric_name} {loss}"
+        console.print(line, style="yellow")
+
+
 def print_input_quality(console: Console, quality: pd.DataFrame) -> None:
     console.rule("[bold]Input quality[/]", align="left")
     changed = quality[(quality.rows_dropped.fillna(0) > 0) | (quality.rows_repaired.fillna(0) > 0)]
@@ -166,6 +196,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     results, health = marts["experiment_results"], marts["experiment_health"]
+    guardrails, tradeoffs = marts["guardrail_checks"], marts["experiment_tradeoffs"]
     console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
     experiments = sorted(set(results.experiment_id) | set(health.experiment_id))
     as_of = results.as_of_at.max() if len(results) else None
@@ -177,6 +208,8 @@ def main(words: Sequence[str] | None = None) -> int:
         console.rule(f"[bold]{escape(experiment_id)}[/]", align="left")
         print_health(console, health[health.experiment_id == experiment_id])
         print_results(console, results[results.experiment_id == experiment_id])
+        print_tradeoffs(console, tradeoffs[tradeoffs.experiment_id == experiment_id])
+        print_guardrails(console, guardrails[guardrails.experiment_id == experiment_id])
     if not experiments:
         console.print("the marts are empty: no experiment has an exposure yet")
     console.print()

@@ -30,7 +30,7 @@
     {%- if metric.cuped and evalhouse.has_zeros_apart(metric) -%}
         {%- do names.append('zx') -%}
     {%- endif -%}
-    {{ return(names + evalhouse.metric_pairs(metric)) }}
+    {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
 {#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken back. -#}
@@ -88,7 +88,7 @@
     {%- if evalhouse.has_zeros_apart(metric) -%}
         {%- do moments.append({'name': 'centre', 'sql': evalhouse.centre_of_part(metric, 'y')}) -%}
     {%- endif -%}
-    {%- for pair in evalhouse.metric_pairs(metric) -%}
+    {%- for pair in evalhouse.moment_pairs(metric) -%}
         {%- set products = column ~ pair -%}
         {%- set first_sum = column ~ pair[0] -%}
         {%- if evalhouse.has_zeros_apart(metric) -%}

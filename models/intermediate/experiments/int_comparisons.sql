@@ -34,6 +34,18 @@ combined as (
         sum(phase_weight * phase_weight * adjusted_covariance) as covariance_arms,
         sum(phase_weight * phase_weight * (own_variance_control + own_variance_treatment)) as difference_variance,
         sum(phase_weight * phase_weight * unadjusted_variance) as unadjusted_variance,
+        sum(phase_weight * phase_weight * case
+            when units_control < units_treatment
+                and own_variance_control * units_control < own_variance_treatment * units_treatment
+                then own_variance_treatment * units_treatment / units_control - own_variance_control
+            else 0
+        end) as unseen_variance_control,
+        sum(phase_weight * phase_weight * case
+            when units_treatment < units_control
+                and own_variance_treatment * units_treatment < own_variance_control * units_control
+                then own_variance_control * units_control / units_treatment - own_variance_treatment
+            else 0
+        end) as unseen_variance_treatment,
         -- Welch-Satterthwaite over arms and phases; an arm of one unit has no variance and no degree of freedom.
         sum(phase_weight * phase_weight * phase_weight * phase_weight * (
             own_variance_control * own_variance_control / nullif(units_control - 1, 0)
@@ -87,6 +99,26 @@ select
         when combined.variance_of_variance > 0
             then combined.difference_variance * combined.difference_variance / combined.variance_of_variance
     end as degrees_of_freedom,
+    -- What an arm's variance lacks against that of an arm with more units. A canary that has not met a skewed metric's tail
+    -- yet has a low value and a low variance at once, and would look sure of it.
+    case
+        when not experiments.is_clustered then combined.unseen_variance_control
+        when combined.units_control < combined.units_treatment
+            and cluster_variances.variance_control * combined.units_control
+            < cluster_variances.variance_treatment * combined.units_treatment
+            then cluster_variances.variance_treatment * combined.units_treatment / combined.units_control
+                - cluster_variances.variance_control
+        else 0
+    end as unseen_variance_control,
+    case
+        when not experiments.is_clustered then combined.unseen_variance_treatment
+        when combined.units_treatment < combined.units_control
+            and cluster_variances.variance_treatment * combined.units_treatment
+            < cluster_variances.variance_control * combined.units_control
+            then cluster_variances.variance_control * combined.units_control / combined.units_treatment
+                - cluster_variances.variance_treatment
+        else 0
+    end as unseen_variance_treatment,
     case
         when combined.is_cuped and combined.unadjusted_variance > 0
             then 1 - combined.difference_variance / combined.unadjusted_variance

@@ -1,7 +1,8 @@
 {#-
     Every guardrail at every look, per variation and declared slice: the harm (positive is worse), the margin that it must
     stay below, and the variance of the contrast that decides, harm less margin. A relative margin moves with the control's
-    value, so its contrast is linear in both arms' values and needs no division.
+    value, so its contrast is linear in both arms' values and needs no division. The arm with fewer units is given the
+    other's variance where its own is smaller (see int_comparisons).
 -#}
 {%- set guardrails = evalhouse.settings().guardrails -%}
 {%- set string = dbt.type_string() -%}
@@ -86,6 +87,8 @@ estimates as (
         comparisons.difference_variance,
         comparisons.variance_control,
         comparisons.covariance_arms,
+        comparisons.unseen_variance_control,
+        comparisons.unseen_variance_treatment,
         checks.harm_sign * comparisons.effect as harm,
         coalesce(checks.margin_absolute, checks.margin_relative * abs(comparisons.value_control)) as margin,
         coalesce(checks.margin_relative, 0) * case when comparisons.value_control < 0 then -1 else 1 end as margin_slope
@@ -107,5 +110,7 @@ select
         else false
     end as is_rare,
     difference_variance + 2 * harm_sign * margin_slope * (variance_control - covariance_arms)
-    + margin_slope * margin_slope * variance_control as contrast_variance
+    + margin_slope * margin_slope * variance_control
+    + (harm_sign + margin_slope) * (harm_sign + margin_slope) * unseen_variance_control
+    + unseen_variance_treatment as contrast_variance
 from estimates

@@ -1,5 +1,5 @@
 {#- The days at whose end an experiment is looked at: from its first exposure to the last complete day, or until nothing
-    can change after its end. -#}
+    can change after its end. One without an end is taken to be over 90 days after its last exposure. -#}
 {%- set spans = [0] -%}
 {%- for metric in evalhouse.metric_plan().metrics -%}
     {%- do spans.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
@@ -25,7 +25,9 @@ spans as (
         experiment_id,
         cast(first_exposed_at as date) as first_date,
         cast({{ dbt.dateadd('day', -1, 'cast(as_of_at as date)') }} as date) as last_complete_date,
-        cast({{ evalhouse.shifted('ended_at', spans | max) }} as date) as last_changing_date
+        cast({{ evalhouse.shifted(
+            'coalesce(ended_at, ' ~ dbt.dateadd('day', 90, 'last_exposed_at') ~ ')', spans | max
+        ) }} as date) as last_changing_date
     from experiments
 ),
 
@@ -47,4 +49,4 @@ select
 from looks
 where
     as_of_date <= last_complete_date
-    and (last_changing_date is null or as_of_date <= last_changing_date)
+    and as_of_date <= last_changing_date
