@@ -138,9 +138,9 @@ def differences(
             ours, theirs = ours.astype("float64").to_numpy(), theirs.astype("float64").to_numpy()
             wrong = ~np.isclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True)
         else:
-            ours, theirs = ours.to_numpy(object), theirs.to_numpy(object)
-            wrong = ~(pd.isna(ours) & pd.isna(theirs))
-            wrong &= np.array([a is None or b is None or a != b for a, b in zip(ours, theirs, strict=True)], dtype=bool)
+            ours = ours.astype(object).where(ours.notna(), None).to_numpy()
+            theirs = theirs.astype(object).where(theirs.notna(), None).to_numpy()
+            wrong = np.array([mine != other for mine, other in zip(ours, theirs, strict=True)], dtype=bool)
         complaints += [
             f"{column} of {both[place]}: {ours[place]!r} and {theirs[place]!r}" for place in np.flatnonzero(wrong)
         ]
