@@ -8,13 +8,28 @@
     {{ return(metrics) }}
 {%- endmacro %}
 
-{#- The sums whose running totals give a metric's moments at every day, as a list of names: n (units that count), then
-    one letter for the sum of a part and two for the sum of a product. -#}
+{#- Whether a metric's values are measured from a centre and the zeros among them told apart. Of a mean of 1e9 the units
+    that have nothing yet would else enter as squares of 1e9, and the digits that these cost do not come back with their
+    taking away. -#}
+{% macro has_zeros_apart(metric) -%}
+    {{ return(metric.type in ['mean', 'participation']) }}
+{%- endmacro %}
+
+{#- Names of the counts among a metric's step sums: n, the units that count, and z, those with a value of zero. -#}
+{% macro step_counts(metric) -%}
+    {{ return(['n', 'z'] if evalhouse.has_zeros_apart(metric) else ['n']) }}
+{%- endmacro %}
+
+{#- The sums whose running totals give a metric's moments at every day, as a list of names: the counts, then one letter for
+    the sum of a part and two for the sum of a product. -#}
 {% macro step_sums(metric) -%}
-    {%- set names = ['n'] -%}
+    {%- set names = evalhouse.step_counts(metric) -%}
     {%- for part in evalhouse.metric_parts(metric) -%}
         {%- do names.extend([part, part ~ part]) -%}
     {%- endfor -%}
+    {%- if metric.cuped and evalhouse.has_zeros_apart(metric) -%}
+        {%- do names.append('zx') -%}
+    {%- endif -%}
     {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
@@ -30,10 +45,27 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- A part measured from the experiment's centre: the sums of squares of large, alike values would otherwise cancel. -#}
-{% macro centred_part(metric, part) -%}
-    {{ evalhouse.unit_part(metric, part) }}
-    {%- if metric.type == 'ratio' %} - bounds.{{ metric.name }}__{{ part }}_centre{% endif -%}
+{#- Columns <metric>__<part> of a metric's parts, measured from the experiment's centre: the sums of squares of large, alike
+    values would otherwise cancel. Where zeros are told apart, <metric>__z is 1 for a zero, whose y stays 0. -#}
+{% macro centred_parts(metric) -%}
+    {%- for part in evalhouse.metric_parts(metric) -%}
+        {%- set value = evalhouse.unit_part(metric, part, is_centred=false) -%}
+        {%- if evalhouse.has_zeros_apart(metric) and part == 'y' -%}
+            case when {{ value }} = 0 then 0 else {{ value }} - {{ evalhouse.centre_of_part(metric, part) }} end
+                as {{ metric.name }}__y,
+            case when {{ value }} = 0 then 1 when {{ value }} is not null then 0 end as {{ metric.name }}__z
+        {%- else -%}
+            {{ value }}
+            {%- if metric.type in ['mean', 'participation', 'ratio'] %} - {{ evalhouse.centre_of_part(metric, part) }}
+            {%- endif %} as {{ metric.name }}__{{ part }}
+        {%- endif -%}
+        {{ ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- Where a part is measured from; an experiment that has lost all of its units has no centre any more. -#}
+{% macro centre_of_part(metric, part) -%}
+    coalesce(bounds.{{ metric.name }}__{{ part }}_centre, 0)
 {%- endmacro %}
 
 {#- The moments that `metric_moments` lists, from the running sums of centred parts, in the same order and by the same
@@ -44,33 +76,78 @@
     {%- set moments = [{'name': 'units', 'sql': 'cast(' ~ units ~ ' as ' ~ dbt.type_bigint() ~ ')'}] -%}
     {%- for part in evalhouse.metric_parts(metric) -%}
         {%- do moments.append({'name': 'mean_' ~ part, 'sql': evalhouse.mean_of_sums(metric, part)}) -%}
-        {%- do moments.append({
-            'name': 'var_' ~ part, 'sql': evalhouse.variance_of_sums(units, column ~ part, column ~ part ~ part)
-        }) -%}
+        {%- if evalhouse.has_zeros_apart(metric) and part == 'y' -%}
+            {%- set variance = evalhouse.variance_with_zeros(
+                units, column ~ 'z', column ~ 'y', column ~ 'yy', evalhouse.centre_of_part(metric, 'y')
+            ) -%}
+        {%- else -%}
+            {%- set variance = evalhouse.variance_of_sums(units, column ~ part, column ~ part ~ part) -%}
+        {%- endif -%}
+        {%- do moments.append({'name': 'var_' ~ part, 'sql': variance}) -%}
     {%- endfor -%}
-    {%- if metric.type in ['mean', 'participation'] -%}
-        {%- do moments.append({'name': 'centre', 'sql': 'bounds.' ~ metric.name ~ '__y_centre'}) -%}
+    {%- if evalhouse.has_zeros_apart(metric) -%}
+        {%- do moments.append({'name': 'centre', 'sql': evalhouse.centre_of_part(metric, 'y')}) -%}
     {%- endif -%}
     {%- for pair in evalhouse.moment_pairs(metric) -%}
+        {%- set products = column ~ pair -%}
+        {%- set first_sum = column ~ pair[0] -%}
+        {%- if evalhouse.has_zeros_apart(metric) -%}
+            {%- set centre = evalhouse.centre_of_part(metric, 'y') -%}
+            {%- set products = '(' ~ products ~ ' - ' ~ centre ~ ' * ' ~ column ~ 'zx)' -%}
+            {%- set first_sum = '(' ~ first_sum ~ ' - ' ~ centre ~ ' * ' ~ column ~ 'z)' -%}
+        {%- endif -%}
         {%- do moments.append({
             'name': 'cov_' ~ pair,
-            'sql': '(' ~ column ~ pair ~ ' - ' ~ column ~ pair[0] ~ ' * ' ~ column ~ pair[1] ~ ' / nullif(' ~ units
+            'sql': '(' ~ products ~ ' - ' ~ first_sum ~ ' * ' ~ column ~ pair[1] ~ ' / nullif(' ~ units
                 ~ ', 0)) / nullif(' ~ units ~ ' - 1, 0)'
         }) -%}
     {%- endfor -%}
     {{ return(moments) }}
 {%- endmacro %}
 
-{#- Mean of a part from its running sum, from where `unit_part` measures it. -#}
+{#- Mean of a part from its running sum, from where `unit_part` measures it. Where all are zero, so is the sum, whatever
+    rounding left of it. -#}
 {% macro mean_of_sums(metric, part) -%}
-    sums.{{ metric.name }}__{{ part }} / nullif(sums.{{ metric.name }}__n, 0)
-    {%- if metric.type == 'ratio' %} + bounds.{{ metric.name }}__{{ part }}_centre{% endif -%}
+    {%- set column = 'sums.' ~ metric.name ~ '__' -%}
+    {%- if evalhouse.has_zeros_apart(metric) and part == 'y' -%}
+        (
+            case when {{ column }}z = {{ column }}n then 0 else {{ column }}y end
+            - {{ evalhouse.centre_of_part(metric, 'y') }} * {{ column }}z
+        ) / nullif({{ column }}n, 0)
+    {%- else -%}
+        {{ column }}{{ part }} / nullif({{ column }}n, 0)
+        {%- if metric.type == 'ratio' %} + {{ evalhouse.centre_of_part(metric, part) }}{% endif -%}
+    {%- endif -%}
 {%- endmacro %}
 
-{#- Sample variance from a sum and a sum of squares; what rounding leaves of no variance is none. -#}
+{#- Sample variance from a sum and a sum of squares, null for a single unit; what rounding leaves of no variance is
+    none. -#}
 {% macro variance_of_sums(units, total, squares) -%}
     case
+        when {{ units }} <= 1 then null
+        else {{ evalhouse.squares_about_mean(units, total, squares) }} / nullif({{ units }} - 1, 0)
+    end
+{%- endmacro %}
+
+{#- The same where `zeros` of the units are zero and the sums, from `centre`, are of the others: the squares within the
+    others and those between the two groups. -#}
+{% macro variance_with_zeros(units, zeros, total, squares, centre) -%}
+    {%- set others = '(' ~ units ~ ' - ' ~ zeros ~ ')' -%}
+    case
+        when {{ units }} <= 1 then null
+        when {{ zeros }} = {{ units }} then 0
+        else (
+            {{ evalhouse.squares_about_mean(others, total, squares) }}
+            + {{ zeros }} * {{ others }} / {{ units }}
+            * ({{ total }} / nullif({{ others }}, 0) + {{ centre }}) * ({{ total }} / nullif({{ others }}, 0) + {{ centre }})
+        ) / nullif({{ units }} - 1, 0)
+    end
+{%- endmacro %}
+
+{#- Sum of squared distances from the mean; what rounding leaves of nothing is nothing. -#}
+{% macro squares_about_mean(units, total, squares) -%}
+    case
         when {{ squares }} - {{ total }} * {{ total }} / nullif({{ units }}, 0) <= 1e-12 * {{ squares }} then 0
-        else ({{ squares }} - {{ total }} * {{ total }} / nullif({{ units }}, 0)) / nullif({{ units }} - 1, 0)
+        else {{ squares }} - {{ total }} * {{ total }} / nullif({{ units }}, 0)
     end
 {%- endmacro %}

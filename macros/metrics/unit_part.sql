@@ -1,14 +1,14 @@
 {#- One part of a metric at unit grain after capping, filling and centring. A percentile cap winsorises the upper tail
     and, where the metric takes negative values, the lower tail at the mirrored percentile; an absolute cap is
     symmetric. -#}
-{% macro unit_part(metric, part) -%}
+{% macro unit_part(metric, part, is_centred=true) -%}
     {%- set column = 'unit_metrics.' ~ metric.name ~ '__' ~ part -%}
     {%- set bound = 'bounds.' ~ metric.name ~ '__' ~ part -%}
     {%- if metric.missing == 'exclude' and part in ['x', 'w'] -%}
         {%- set column = 'case when unit_metrics.' ~ metric.name ~ '__y is not null then coalesce('
             ~ column ~ ', ' ~ bound ~ '_mean, 0) end' -%}
     {%- endif -%}
-    {%- set centre = ' - ' ~ bound ~ '_centre' if metric.type in ['mean', 'participation'] else '' -%}
+    {%- set centre = ' - ' ~ bound ~ '_centre' if is_centred and metric.type in ['mean', 'participation'] else '' -%}
     {%- if not metric.cap -%}
         {{ column }}{{ centre }}
     {%- else -%}

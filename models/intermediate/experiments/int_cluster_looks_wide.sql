@@ -35,10 +35,9 @@ grouped as (
         {{ dimension.name }},
         {%- endfor %}
         sum(sign) as units
-        {%- for metric in metrics %},
-        {{ evalhouse.step_sum(metric, 'n') }} as {{ metric.name }}__n
-        {%- for part in evalhouse.metric_parts(metric) %},
-        {{ evalhouse.step_sum(metric, part) }} as {{ metric.name }}__{{ part }}
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
+        {{ evalhouse.step_sum(metric, name) }} as {{ metric.name }}__{{ name }}
         {%- endfor %}
         {%- endfor %}
     from changes
@@ -75,7 +74,7 @@ sums as (
         {{ evalhouse.qualified('cluster_looks', cluster) }},
         cluster_looks.as_of_date as look_date
         {%- for metric in metrics %}
-        {%- for name in ['n'] + evalhouse.metric_parts(metric) %},
+        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
         sum(coalesce(cluster_days.{{ metric.name }}__{{ name }}, 0)) over running as {{ metric.name }}__{{ name }}
         {%- endfor %}
         {%- endfor %}

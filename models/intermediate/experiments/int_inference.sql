@@ -87,6 +87,28 @@ relative_pieces as {{ evalhouse.materialized() }} (
     from refined_twice
 ),
 
+-- What lies under the root, and the size of its terms: what rounding leaves of no width (nobody in treatment has
+-- anything, say) is none.
+relative_spreads as {{ evalhouse.materialized() }} (
+    select
+        *,
+        squared_critical * (
+            variance_control * effect * effect + difference_variance * value_control * value_control
+            - 2 * value_control * effect * covariance_difference_control
+        )
+        - squared_critical * squared_critical * (
+            variance_control * difference_variance - covariance_difference_control * covariance_difference_control
+        ) as relative_spread,
+        squared_critical * (
+            variance_control * effect * effect + difference_variance * value_control * value_control
+            + 2 * abs(value_control * effect * covariance_difference_control)
+        )
+        + squared_critical * squared_critical * (
+            variance_control * difference_variance + covariance_difference_control * covariance_difference_control
+        ) as relative_terms
+    from relative_pieces
+),
+
 intervals as {{ evalhouse.materialized() }} (
     select
         *,
@@ -96,15 +118,10 @@ intervals as {{ evalhouse.materialized() }} (
         curvature > 0 as has_relative,
         (value_control * effect - squared_critical * covariance_difference_control) / nullif(curvature, 0)
             as relative_centre,
-        sqrt(greatest(
-            squared_critical * (
-                variance_control * effect * effect + difference_variance * value_control * value_control
-                - 2 * value_control * effect * covariance_difference_control
-            )
-            - squared_critical * squared_critical * (
-                variance_control * difference_variance - covariance_difference_control * covariance_difference_control
-            ), 0
-        )) / nullif(curvature, 0) as relative_half_width
+        case
+            when relative_spread > 1e-13 * relative_terms then sqrt(relative_spread)
+            when relative_spread is not null then 0
+        end / nullif(curvature, 0) as relative_half_width
         {%- else -%}
         value_control * value_control > 1e-20 * variance_control as has_relative,
         effect / nullif(value_control, 0) as relative_centre,
@@ -119,7 +136,7 @@ intervals as {{ evalhouse.materialized() }} (
         (-2 * ln(alpha) + ln(1 - 2 * ln(alpha))) / {{ settings.analysis.sequential_tuning }}
         * (units_control + units_treatment) as sequential_scale,
         {{ evalhouse.normal_quantile('(1 - alpha / 2)') }} + {{ evalhouse.normal_quantile('0.8') }} as detectable_errors
-    from relative_pieces
+    from relative_spreads
 ),
 
 sequenced as {{ evalhouse.materialized() }} (

@@ -111,7 +111,7 @@ wanted as (
         case
             when looks.look_date = {{ evalhouse.current_look() }} then false
             when cast(of_fact.newest_at as date) < looks.look_date then true
-            else cast(of_denominator.newest_at as date) < looks.look_date
+            else coalesce(cast(of_denominator.newest_at as date) < looks.look_date, false)
         end as is_incomplete
     from looks
     inner join experiments on looks.experiment_id = experiments.experiment_id
@@ -178,6 +178,7 @@ compared as (
         on {{ evalhouse.joined('wanted', 'treatment', key) }}
     left join inference
         on {{ evalhouse.joined('wanted', 'inference', key) }}
+        and not wanted.is_incomplete
 ),
 
 -- Which p-values are judged together, and by which rule (see "multiplicity" in DECISIONS.md).

@@ -24,10 +24,8 @@ step_values as (
         {%- endfor %}
         unit_metrics.valid_from,
         unit_metrics.valid_until
-        {%- for metric in metrics %}
-        {%- for part in evalhouse.metric_parts(metric) %},
-        {{ evalhouse.centred_part(metric, part) }} as {{ metric.name }}__{{ part }}
-        {%- endfor %}
+        {%- for metric in metrics %},
+        {{ evalhouse.centred_parts(metric) }}
         {%- endfor %}
     from unit_steps as unit_metrics
     left join bounds on unit_metrics.experiment_id = bounds.experiment_id

@@ -2,8 +2,9 @@
     What each unit did on each day: one row for the day of its first exposure, which also carries its totals before
     exposure, and one for every later day with an event that counts. All days of an experiment follow from these rows.
 
-    An incremental run replaces the days from the lookback on; an experiment whose metrics or end changed is replaced as
-    a whole. A row without a unit stands for a stored day that has to go even if nothing takes its place.
+    An incremental run replaces the days from the lookback on; an experiment is replaced as a whole when a metric, a
+    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for a
+    stored day that has to go even if nothing takes its place.
 -#}
 {{ config(
     materialized='incremental',
@@ -12,7 +13,8 @@
     on_schema_change='sync_all_columns'
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
-{%- set analysis = evalhouse.settings().analysis -%}
+{%- set settings = evalhouse.settings() -%}
+{%- set lookback_days = settings.analysis.lookback_days -%}
 {%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
 {%- set distinct_totals = [] -%}
 {%- set simple_totals = [] -%}
@@ -27,25 +29,46 @@
     {%- do longest.append(total.delay + total.window) -%}
 {%- endfor -%}
 {%- set longest_seconds = longest | max -%}
-{%- set definition = local_md5(tojson([plan.measures, plan.totals], sort_keys=true)) -%}
+{%- set definition = local_md5(tojson([
+    plan.measures, plan.totals, settings.facts, settings.raw_schema, settings.source_tables, lookback_days
+], sort_keys=true)) -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
 
 with exposed_units as (
+    -- Excluded ones too: what excludes them may change later.
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
 ),
 
 all_experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
 ),
 
-defined as (
+variations as (
+    select * from {{ ref('evalhouse', 'int_experiment_variations') }}
+    where is_registered
+),
+
+registered_variations as (
     select
         experiment_id,
-        horizon_at,
-        as_of_at,
-        '{{ definition }}' || coalesce(cast(ended_at as {{ dbt.type_string() }}), '') as definition_hash
+        {{ dbt.listagg('variation_id', "','", 'order by variation_id') }} as variation_ids
+    from variations
+    group by experiment_id
+),
+
+defined as (
+    select
+        all_experiments.experiment_id,
+        all_experiments.horizon_at,
+        all_experiments.as_of_at,
+        {{ dbt.hash(
+            "'" ~ definition ~ " ' || all_experiments.stage"
+            ~ " || ' ' || coalesce(cast(all_experiments.started_at as " ~ dbt.type_string() ~ "), '')"
+            ~ " || ' ' || coalesce(cast(all_experiments.ended_at as " ~ dbt.type_string() ~ "), '')"
+            ~ " || ' ' || coalesce(registered_variations.variation_ids, '')"
+        ) }} as definition_hash
     from all_experiments
+    left join registered_variations on all_experiments.experiment_id = registered_variations.experiment_id
 ),
 
 {%- if is_incremental() %}
@@ -60,8 +83,10 @@ stored as (
 ),
 
 newest_stored as (
+    -- Rows without a unit may be of days that the data have not reached again.
     select max(activity_date) as activity_date
     from {{ this }}
+    where unit_id <> ''
 ),
 
 experiments as (
@@ -69,11 +94,11 @@ experiments as (
         defined.*,
         case
             when stored.first_hash <> defined.definition_hash or stored.last_hash <> defined.definition_hash
-                or stored.experiment_id is null
+                or stored.experiment_id is null or newest_stored.activity_date is null
                 then {{ forever_ago }}
             when newest_stored.activity_date > cast(defined.as_of_at as date)
-                then cast({{ dbt.dateadd('day', -analysis.lookback_days, 'cast(defined.as_of_at as date)') }} as date)
-            else cast({{ dbt.dateadd('day', -analysis.lookback_days, 'newest_stored.activity_date') }} as date)
+                then cast({{ dbt.dateadd('day', -lookback_days, 'cast(defined.as_of_at as date)') }} as date)
+            else cast({{ dbt.dateadd('day', -lookback_days, 'newest_stored.activity_date') }} as date)
         end as rebuilt_from
     from defined
     cross join newest_stored
@@ -264,11 +289,11 @@ select distinct
     stored_days.experiment_id,
     '' as unit_id,
     stored_days.activity_date,
-    experiments.definition_hash
+    coalesce(experiments.definition_hash, '') as definition_hash
     {%- for total in plan.totals %},
     cast(null as {{ evalhouse.type_double() }}) as {{ total.name }}
     {%- endfor %}
 from {{ this }} as stored_days
-inner join experiments on stored_days.experiment_id = experiments.experiment_id
-where stored_days.activity_date >= experiments.rebuilt_from
+left join experiments on stored_days.experiment_id = experiments.experiment_id
+where stored_days.activity_date >= experiments.rebuilt_from or experiments.experiment_id is null
 {%- endif %}
