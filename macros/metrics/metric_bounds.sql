@@ -1,6 +1,6 @@
-{#- Aggregates over the units of an experiment that `unit_part` needs, as lines of a select, each after a comma: the centre
-    that values are measured from, so that the small difference of two large means keeps its digits; percentile caps, over
-    all arms together; and the mean that stands for a missing covariate. -#}
+{#- Aggregates over the units of an experiment that `unit_part` needs, as lines of a select, each after a comma: the
+    centre that values are measured from, so that the small difference of two large means keeps its digits; percentile
+    caps, over all arms together; and the mean that stands for a missing covariate. -#}
 {% macro metric_bounds(metrics) -%}
     {%- for metric in metrics -%}
         {%- for part in evalhouse.metric_parts(metric) -%}

@@ -35,7 +35,7 @@
                 {%- endif -%}
             {%- endif -%}
         {%- endif -%}
-        {#- A unit's value then depends on the day or on the other units, so that it moves without an event of its own. -#}
+        {#- A unit's value then depends on the day or on the other units: it moves without an event of its own. -#}
         {%- set moves_daily = (metric.type == 'participation' and entry.span_seconds is none)
             or (metric.cap is not none and metric.cap.kind == 'percentile')
             or (metric.missing == 'exclude' and metric.cuped) -%}

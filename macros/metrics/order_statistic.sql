@@ -1,6 +1,6 @@
 {#- Aggregate over values in order, each standing for the ranks from `values_before` to `values_through` out of
-    `values_in_slice`: the value at a fraction of the ranks, linear between neighbours (the usual continuous percentile),
-    where the fraction may differ from group to group. -#}
+    `values_in_slice`: the value at a fraction of the ranks, linear between neighbours (the usual continuous
+    percentile), where the fraction may differ from group to group. -#}
 {% macro order_statistic(fraction) -%}
     {%- set position = '((values_in_slice - 1) * ' ~ fraction ~ ')' -%}
     {%- set rank = 'floor(' ~ position ~ ')' -%}

@@ -1,5 +1,5 @@
-{#- The columns that experiment_results and experiment_results_daily share, in the order of the contract. Expects a relation
-    of the form of int_results. -#}
+{#- The columns that experiment_results and experiment_results_daily share, in the order of the contract. Expects a
+    relation of the form of int_results. -#}
 {% macro result_columns() -%}
     {%- set settings = evalhouse.settings() -%}
     cast(experiment_id as {{ dbt.type_string() }}) as experiment_id,

@@ -1,14 +1,15 @@
-{#- Upper limit of a share whose relative entropy from the observed `share` is `entropy`, as log-odds: a first guess from
-    the Poisson limits of either side. -#}
+{#- Upper limit of a share whose relative entropy from the observed `share` is `entropy`, as log-odds: a first guess
+    from the Poisson limits of either side. -#}
 {% macro bernoulli_upper_bound_guess(share, entropy) -%}
     {%- set other = '(1e0 - ' ~ share ~ ')' -%}
-    {%- set by_events = share ~ ' * (1e0 + ' ~ entropy ~ ' / ' ~ share ~ ' + sqrt(2e0 * ' ~ entropy ~ ' / ' ~ share ~ '))' -%}
-    {%- set by_others = '1e0 - ' ~ other ~ ' * exp(-sqrt(2e0 * ' ~ entropy ~ ' / ' ~ other ~ ') - ' ~ entropy ~ ' / (3e0 * '
-        ~ other ~ '))' -%}
+    {%- set per_event = '(' ~ entropy ~ ' / ' ~ share ~ ')' -%}
+    {%- set per_other = '(' ~ entropy ~ ' / ' ~ other ~ ')' -%}
+    {%- set by_events = share ~ ' * (1e0 + ' ~ per_event ~ ' + sqrt(2e0 * ' ~ per_event ~ '))' -%}
+    {%- set by_others = '1e0 - ' ~ other ~ ' * exp(-sqrt(2e0 * ' ~ per_other ~ ') - ' ~ per_other ~ ' / 3e0)' -%}
     (
         case
             when {{ by_events }} < {{ by_others }} then ln(({{ by_events }}) / (1e0 - {{ by_events }}))
-            else sqrt(2e0 * {{ entropy }} / {{ other }}) + {{ entropy }} / (3e0 * {{ other }})
+            else sqrt(2e0 * {{ per_other }}) + {{ per_other }} / 3e0
                 + ln(({{ by_others }}) / {{ other }})
         end
     )

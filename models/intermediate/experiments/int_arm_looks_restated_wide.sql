@@ -1,4 +1,5 @@
-{#- The same moments for metrics whose unit values move without an event: every unit is aggregated again at every look. -#}
+{#- The same moments for metrics whose unit values move without an event: every unit is aggregated again at every look.
+    -#}
 {%- set metrics = evalhouse.metric_plan().metrics | selectattr('moves_daily') | list -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set key = ['look_date', 'experiment_id', 'variation_id', 'phase_number'] -%}

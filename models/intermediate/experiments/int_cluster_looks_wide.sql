@@ -1,5 +1,5 @@
-{#- Units and means of every cluster at every look, by arm, phase and slice: running totals of the daily changes, only for
-    experiments whose units come in clusters. -#}
+{#- Units and means of every cluster at every look, by arm, phase and slice: running totals of the daily changes, only
+    for experiments whose units come in clusters. -#}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id', 'change_date'] -%}

@@ -1,8 +1,8 @@
 {#-
-    Anytime-valid limits of harm less margin at every look: the one-sided confidence sequence of Waudby-Smith et al. where
-    arms are large, the exact one where events or units are few. The lower limit has the error of a breach (shared by all
-    guardrails, variations and slices of the experiment), the upper one that of a pass. What a limit has excluded once
-    stays excluded: the highest lower limit so far holds.
+    Anytime-valid limits of harm less margin at every look: the one-sided confidence sequence of Waudby-Smith et al.
+    where arms are large, the exact one where events or units are few. The lower limit has the error of a breach (shared
+    by all guardrails, variations and slices of the experiment), the upper one that of a pass. What a limit has excluded
+    once stays excluded: the highest lower limit so far holds.
 -#}
 {%- set tuning = evalhouse.settings().analysis.sequential_tuning -%}
 {%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}

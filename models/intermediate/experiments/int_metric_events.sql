@@ -1,5 +1,5 @@
-{#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. A row counts from its day
-    on, or from the day on which its unit's window is over, until the unit sees a second variation. -#}
+{#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. A row counts from its
+    day on, or from the day on which its unit's window is over, until the unit sees a second variation. -#}
 {%- set metrics = evalhouse.event_quantile_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 

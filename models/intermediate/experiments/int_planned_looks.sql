@@ -1,5 +1,5 @@
-{#- How far an experiment has come towards its planned units at the end of each day, and the looks that it planned: look j
-    of K is taken on the first day with j / K of the units, against the boundary that the plan spends there. -#}
+{#- How far an experiment has come towards its planned units at the end of each day, and the looks that it planned: look
+    j of K is taken on the first day with j / K of the units, against the boundary that the plan spends there. -#}
 with arm_looks as (
     select * from {{ ref('evalhouse', 'int_arm_looks_wide') }}
     where dimension_name = 'all'

@@ -1,9 +1,9 @@
 {#-
-    Anytime-valid limits of the harm where an arm has few events or few units and no normal approximation holds. Each arm's
-    share has a confidence sequence of its own, the shares that a beta-binomial mixture does not reject: it holds at every
-    look and from zero events on. The limit of the contrast puts the arms' limits together, so the arms (and the phases of
-    a ramp) share the error. `lower` is the limit that has to exceed zero for a breach, `upper` the one that has to stay
-    below it for a pass.
+    Anytime-valid limits of the harm where an arm has few events or few units and no normal approximation holds. Each
+    arm's share has a confidence sequence of its own, the shares that a beta-binomial mixture does not reject: it holds
+    at every look and from zero events on. The limit of the contrast puts the arms' limits together, so the arms (and
+    the phases of a ramp) share the error. `lower` is the limit that has to exceed zero for a breach, `upper` the one
+    that has to stay below it for a pass.
 -#}
 {%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
@@ -140,9 +140,11 @@ contrasts as (
 
 select
     {{ key }},
-    sum(case when limit_of_contrast = 'lower' then phase_weight * part_of_contrast end) - coalesce(max(margin_absolute), 0)
+    sum(case when limit_of_contrast = 'lower' then phase_weight * part_of_contrast end)
+    - coalesce(max(margin_absolute), 0)
         as contrast_lower,
-    sum(case when limit_of_contrast = 'upper' then phase_weight * part_of_contrast end) - coalesce(max(margin_absolute), 0)
+    sum(case when limit_of_contrast = 'upper' then phase_weight * part_of_contrast end)
+    - coalesce(max(margin_absolute), 0)
         as contrast_upper
 from contrasts
 group by {{ key }}

@@ -180,8 +180,10 @@ events as (
 unit_events as (
     select
         units.*,
-        case when events.fact_time < units.first_exposed_at then units.entry_date else cast(events.fact_time as date) end
-            as activity_date,
+        case
+            when events.fact_time < units.first_exposed_at then units.entry_date
+            else cast(events.fact_time as date)
+        end as activity_date,
         events.fact_time
         {%- for measure in plan.measures %},
         events.{{ measure.name }}

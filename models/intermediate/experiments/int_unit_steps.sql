@@ -1,6 +1,6 @@
-{#- The metrics of each unit as a staircase: one row per unit and day on which something changed (first exposure, an event,
-    a window that ended, a funnel that was completed), valid until the next one. A unit counts until it sees a second
-    variation. -#}
+{#- The metrics of each unit as a staircase: one row per unit and day on which something changed (first exposure, an
+    event, a window that ended, a funnel that was completed), valid until the next one. A unit counts until it sees a
+    second variation. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']

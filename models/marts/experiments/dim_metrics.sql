@@ -19,7 +19,8 @@ with configured as (
         {%- set window_hours = metric.span_seconds / 3600 if metric.span_seconds is not none else 'null' %}
         cast({{ window_hours }} as {{ double }}) as window_hours,
         cast({{ metric.quantile if metric.quantile is not none else 'null' }} as {{ double }}) as quantile,
-        cast({{ "'" ~ metric.quantile_of ~ "'" if metric.type == 'quantile' else 'null' }} as {{ string }}) as quantile_of
+        {%- set quantile_of = "'" ~ metric.quantile_of ~ "'" if metric.type == 'quantile' else 'null' %}
+        cast({{ quantile_of }} as {{ string }}) as quantile_of
     {{ 'union all' if not loop.last }}
     {%- endfor %}
     {%- else %}

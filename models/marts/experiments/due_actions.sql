@@ -1,5 +1,6 @@
 {#- What has to be done now: one row per breach in an experiment that still runs, and one for a split that has left its
-    plan beyond doubt. Nothing reads this model, so that a test on it can fail a build without anything being skipped. -#}
+    plan beyond doubt. Nothing reads this model, so that a test on it can fail a build without anything being skipped.
+    -#}
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
 
