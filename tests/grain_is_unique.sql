@@ -4,6 +4,14 @@
 {%- set grains = {
     'experiment_results': slice,
     'experiment_health': ['experiment_id', 'check_name', 'scope'],
+    'experiment_tradeoffs': ['scope', 'experiment_id', 'variation_id', 'goal_metric_name', 'other_metric_name'],
+    'experiment_subgroups': slice,
+    'int_influence_products': [
+        'experiment_id', 'variation_id', 'phase_number', 'goal_metric_name', 'other_metric_name'
+    ],
+    'int_effect_covariances': ['experiment_id', 'variation_id', 'goal_metric_name', 'other_metric_name'],
+    'int_effect_correlations': ['goal_metric_name', 'other_metric_name'],
+    'int_interaction_tests': ['experiment_id', 'metric_name', 'variation_id', 'dimension_name'],
     'input_quality': ['input_name', 'rule'],
     'dim_experiments': ['experiment_id'],
     'dim_metrics': ['metric_name'],

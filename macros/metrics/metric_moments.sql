@@ -14,7 +14,7 @@
     {%- if metric.type in ['mean', 'participation'] -%}
         {%- do moments.append({'name': 'centre', 'sql': 'max(' ~ column ~ 'centre)'}) -%}
     {%- endif -%}
-    {%- for pair in evalhouse.metric_pairs(metric) -%}
+    {%- for pair in evalhouse.moment_pairs(metric) -%}
         {%- do moments.append({
             'name': 'cov_' ~ pair, 'sql': 'covar_samp(' ~ column ~ pair[0] ~ ', ' ~ column ~ pair[1] ~ ')'
         }) -%}
@@ -23,7 +23,7 @@
 {%- endmacro %}
 
 {#- The pairs of different parts whose covariance a metric's estimates need, as a list of two-letter names. -#}
-{% macro metric_pairs(metric) -%}
+{% macro moment_pairs(metric) -%}
     {%- set parts = evalhouse.metric_parts(metric) -%}
     {%- set pairs = [] -%}
     {%- if 'd' in parts -%}{%- do pairs.append('yd') -%}{%- endif -%}

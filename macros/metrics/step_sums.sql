@@ -15,7 +15,7 @@
     {%- for part in evalhouse.metric_parts(metric) -%}
         {%- do names.extend([part, part ~ part]) -%}
     {%- endfor -%}
-    {{ return(names + evalhouse.metric_pairs(metric)) }}
+    {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
 {#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken back. -#}
@@ -51,7 +51,7 @@
     {%- if metric.type in ['mean', 'participation'] -%}
         {%- do moments.append({'name': 'centre', 'sql': 'bounds.' ~ metric.name ~ '__y_centre'}) -%}
     {%- endif -%}
-    {%- for pair in evalhouse.metric_pairs(metric) -%}
+    {%- for pair in evalhouse.moment_pairs(metric) -%}
         {%- do moments.append({
             'name': 'cov_' ~ pair,
             'sql': '(' ~ column ~ pair ~ ' - ' ~ column ~ pair[0] ~ ' * ' ~ column ~ pair[1] ~ ' / nullif(' ~ units
