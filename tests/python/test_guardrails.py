@@ -247,17 +247,16 @@ def reference(
 ) -> list[Look]:
     """A look at the end of every day."""
     events = events[events.event_name == guardrail.event]
+    assert events.unit_id.is_unique, "the reference counts one event of a kind per unit"
+    units = exposures.join(events.set_index("unit_id")[["occurred_at", "value"]], on="unit_id")
+    total = np.ones(len(units)) if guardrail.kind == "proportion" else units.value.to_numpy()
     looks = []
     for day in range(1, days + 1):
         until = START + pd.Timedelta(days=day)
-        seen = exposures[exposures.exposed_at < until]
-        totals = events[events.occurred_at < until].groupby("unit_id").value.agg(["size", "sum"])
-        joined = seen.join(totals, on="unit_id").fillna({"size": 0, "sum": 0})
-        joined["total"] = (joined["size"] > 0).astype(float) if guardrail.kind == "proportion" else joined["sum"]
-        values = {
-            arm: joined.total[joined.variation_id == arm].to_numpy(dtype=float) for arm in ("control", "treatment")
-        }
-        looks.append(look(guardrail, values, checks))
+        values = np.where((units.occurred_at < until).to_numpy(), total, 0.0)
+        seen = (units.exposed_at < until).to_numpy()
+        arms = {arm: values[seen & (units.variation_id == arm).to_numpy()] for arm in ("control", "treatment")}
+        looks.append(look(guardrail, arms, checks))
     return looks
 
 
