@@ -654,7 +654,7 @@ def judge(family: Family, cell: str, counts: Counter) -> list[str]:
         if is_fading and warned < 0.8 * series:
             missed.append(f"novelty found in {warned / series:.1%}, below 80%")
         if not is_fading:
-            at_most(0.01, warned, series, "novelty seen", errors=3)
+            at_most(0.01, warned, series, "novelty seen", 3)
     elif cell.startswith("ramp_reversal:"):
         if counts["status_warn"] + counts["status_fail"] < 0.95 * series:
             missed.append("ramp_reversal not reported")
@@ -663,12 +663,12 @@ def judge(family: Family, cell: str, counts: Counter) -> list[str]:
         if not metric.effect:
             at_most(alpha, counts["sequential_ever"], series, "always-valid p-value ever below .05 in")
         if not metric.delay_days and metric.kind not in ("even", "daily") and len(family.stages) == 1:
-            at_most(alpha, counts["interval_missed_ever"], series, "always-valid interval ever without the truth in")
+            at_most(alpha, counts["interval_missed_ever"], series, "always-valid interval ever without the truth in", 3)
         if metric.margin is not None and metric.effect >= metric.margin:
-            at_most(alpha, counts["passed_ever"], counts["checks"], "false pass")
+            at_most(alpha, counts["passed_ever"], counts["checks"], "false pass", 3)
         if len(family.stages) > 1:
-            at_most(alpha / 2, counts["better"], series, "harm called better", errors=3)
-            at_most(alpha, counts["fixed_missed"], series, "interval without the truth", errors=3)
+            at_most(alpha / 2, counts["better"], series, "harm called better", 3)
+            at_most(alpha, counts["fixed_missed"], series, "interval without the truth", 3)
     return missed
 
 

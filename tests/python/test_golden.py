@@ -435,7 +435,7 @@ class Results:
         key = (relative_method, tuning)
         if key not in self._marts:
             # Only the inference depends on the two options.
-            select = ["int_inference", "experiment_results"] if self._marts else None
+            select = ["int_inference", "int_results", "experiment_results"] if self._marts else None
             self.warehouse.dbt("run", vars=_variables(relative_method, tuning), select=select)
             mart = self.warehouse.mart("experiment_results")
             mart = mart.set_index(["experiment_id", "metric_name", "variation_id"])

@@ -1,5 +1,6 @@
 {#- Treatment against control over all phases, ready for inference: two values, their variances and covariance, and the
     degrees of freedom. Phases combine by their information; clusters replace the variances of independent units. -#}
+{%- set clearly_fewer = '0.9' -%}
 {%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
 with phase_comparisons as (
@@ -35,13 +36,13 @@ combined as (
         sum(phase_weight * phase_weight * (own_variance_control + own_variance_treatment)) as difference_variance,
         sum(phase_weight * phase_weight * unadjusted_variance) as unadjusted_variance,
         sum(phase_weight * phase_weight * case
-            when units_control < units_treatment
+            when units_control < {{ clearly_fewer }} * units_treatment
                 and own_variance_control * units_control < own_variance_treatment * units_treatment
                 then own_variance_treatment * units_treatment / units_control - own_variance_control
             else 0
         end) as unseen_variance_control,
         sum(phase_weight * phase_weight * case
-            when units_treatment < units_control
+            when units_treatment < {{ clearly_fewer }} * units_control
                 and own_variance_treatment * units_treatment < own_variance_control * units_control
                 then own_variance_control * units_control / units_treatment - own_variance_treatment
             else 0
@@ -100,10 +101,11 @@ select
             then combined.difference_variance * combined.difference_variance / combined.variance_of_variance
     end as degrees_of_freedom,
     -- What an arm's variance lacks against that of an arm with more units. A canary that has not met a skewed metric's
-    -- tail yet has a low value and a low variance at once, and would look sure of it.
+    -- tail yet has a low value and a low variance at once, and would look sure of it. Between arms of the same size, but
+    -- for chance, this cancels.
     case
         when not experiments.is_clustered then combined.unseen_variance_control
-        when combined.units_control < combined.units_treatment
+        when combined.units_control < {{ clearly_fewer }} * combined.units_treatment
             and cluster_variances.variance_control * combined.units_control
             < cluster_variances.variance_treatment * combined.units_treatment
             then cluster_variances.variance_treatment * combined.units_treatment / combined.units_control
@@ -112,7 +114,7 @@ select
     end as unseen_variance_control,
     case
         when not experiments.is_clustered then combined.unseen_variance_treatment
-        when combined.units_treatment < combined.units_control
+        when combined.units_treatment < {{ clearly_fewer }} * combined.units_control
             and cluster_variances.variance_treatment * combined.units_treatment
             < cluster_variances.variance_control * combined.units_control
             then cluster_variances.variance_control * combined.units_control / combined.units_treatment

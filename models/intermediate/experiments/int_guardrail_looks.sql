@@ -1,8 +1,8 @@
 {#-
     Every guardrail at every look, per variation and declared slice: the harm (positive is worse), the margin that it
     must stay below, and the variance of the contrast that decides, harm less margin. A relative margin moves with the
-    control's value, so its contrast is linear in both arms' values and needs no division. The arm with fewer units is
-    given the other's variance where its own is smaller (see int_comparisons).
+    control's value, so its contrast is linear in both arms' values and needs no division. An arm with clearly fewer
+    units is given the other's variance where its own is smaller (see int_comparisons).
 -#}
 {%- set guardrails = evalhouse.settings().guardrails -%}
 {%- set string = dbt.type_string() -%}

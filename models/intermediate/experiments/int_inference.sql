@@ -24,6 +24,11 @@ classified as {{ evalhouse.materialized() }} (
         experiments.alpha,
         experiments.alpha / 2 as tail,
         sqrt(comparisons.difference_variance) as standard_error,
+        -- Looks begin when the smaller arm is small: see int_comparisons.
+        sqrt(
+            comparisons.difference_variance
+            + comparisons.unseen_variance_control + comparisons.unseen_variance_treatment
+        ) as sequential_error,
         exact_tests.p_value is not null as is_exact,
         exact_tests.p_value as exact_p_value,
         exact_tests.sequential_p_value as exact_sequential_p_value,
@@ -50,7 +55,8 @@ classified as {{ evalhouse.materialized() }} (
 tested as {{ evalhouse.materialized() }} (
     select
         *,
-        case when not_computed_because is null then effect / nullif(standard_error, 0) end as t_statistic
+        case when not_computed_because is null then effect / nullif(standard_error, 0) end as t_statistic,
+        case when not_computed_because is null then effect / nullif(sequential_error, 0) end as sequential_t
     from classified
 ),
 
@@ -142,10 +148,10 @@ intervals as {{ evalhouse.materialized() }} (
 sequenced as {{ evalhouse.materialized() }} (
     select
         *,
-        standard_error * sqrt(2 * (sequential_scale + 1) * ln(sqrt(sequential_scale + 1) / alpha) / sequential_scale)
+        sequential_error * sqrt(2 * (sequential_scale + 1) * ln(sqrt(sequential_scale + 1) / alpha) / sequential_scale)
             as sequential_half_width,
-        0.5 * ln(sequential_scale + 1) - sequential_scale * t_statistic * t_statistic / (2 * (sequential_scale + 1))
-            as ln_sequential_p,
+        0.5 * ln(sequential_scale + 1)
+        - sequential_scale * sequential_t * sequential_t / (2 * (sequential_scale + 1)) as ln_sequential_p,
         not_computed_because is null and not is_exact
         and independent_units >= 200 and units_control >= 100 and units_treatment >= 100 as has_sequential_interval
     from intervals
