@@ -101,8 +101,8 @@ select
             then combined.difference_variance * combined.difference_variance / combined.variance_of_variance
     end as degrees_of_freedom,
     -- What an arm's variance lacks against that of an arm with more units. A canary that has not met a skewed metric's
-    -- tail yet has a low value and a low variance at once, and would look sure of it. Between arms of the same size, but
-    -- for chance, this cancels.
+    -- tail yet has a low value and a low variance at once, and would look sure of it. Between arms of the same size,
+    -- but for chance, this cancels.
     case
         when not experiments.is_clustered then combined.unseen_variance_control
         when combined.units_control < {{ clearly_fewer }} * combined.units_treatment
