@@ -38,7 +38,7 @@ METRIC_KEYS = (
     "name, description, type, fact, role, direction, where, value, aggregate, denominator, delay_hours, window_hours, "
     "missing, cap, cuped, cuped_days, quantile, quantile_of, steps"
 )
-ANALYSIS_KEYS = "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, lookback_days, as_of"
+ANALYSIS_KEYS = "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, lookback_days, as_of"
 INPUTS = "exposures, experiments, experiment_variations, experiment_phases, outcomes"
 TYPES = "proportion, mean, ratio, quantile, retention, participation, funnel"
 DIMENSION = "a plain column name that neither SQL nor evalhouse uses itself"
@@ -422,6 +422,7 @@ NEUTRAL = {
         "srm_alpha": 0.001,
         "relative_method": "fieller",
         "bayesian": False,
+        "due_rollback": "error",
         "lookback_days": 3,
         "as_of": None,
     },
