@@ -708,7 +708,8 @@ def tables(runs: Iterable[dict[str, Any]]) -> tuple[dict[str, tuple[list[str], l
             looks.append([
                 label + (f" + {metric.effect:g}" if metric.effect else ""), arms, f"{series:,}",
                 _share(counts["naive_ever"], series), _share(counts["fixed"], series),
-                _share(counts["sequential_ever"], series), _share(series - counts["interval_missed_ever"], series),
+                _share(counts["sequential_ever"], series), _share(series - counts["interval_missed_ever"], series) if counts["looks_exact"] < counts["looks"]
+                else "none given",
                 f"{counts['looks_exact'] / counts['looks']:.0%}",
             ])  # fmt: skip
         if cell == "all" and name.startswith("guardrails"):
