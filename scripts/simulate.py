@@ -704,11 +704,13 @@ def tables(runs: Iterable[dict[str, Any]]) -> tuple[dict[str, tuple[list[str], l
         series = counts["series"]
         arms = " / ".join(f"{units * DAYS:,}" for units in family.stages[0].units.values())
         is_of_looks = metric is not None and not name.startswith(("harm_of", "ramp", "from_zero", "novelty"))
+        is_exact = counts["looks_exact"] == counts["looks"]
+        held = "none given" if is_exact else _share(series - counts["interval_missed_ever"], series)
         if is_of_looks and (not metric.effect or metric.margin is None):
             looks.append([
                 label + (f" + {metric.effect:g}" if metric.effect else ""), arms, f"{series:,}",
                 _share(counts["naive_ever"], series), _share(counts["fixed"], series),
-                _share(counts["sequential_ever"], series), _share(series - counts["interval_missed_ever"], series),
+                _share(counts["sequential_ever"], series), held,
                 f"{counts['looks_exact'] / counts['looks']:.0%}",
             ])  # fmt: skip
         if cell == "all" and name.startswith("guardrails"):
