@@ -1,5 +1,5 @@
-{#- The metrics whose sums over units follow from the units that changed: those without a part of their own and those that
-    move every day have other ways. -#}
+{#- The metrics whose sums over units follow from the units that changed: those without a part of their own and those
+    that move every day have other ways. -#}
 {% macro stepwise_metrics() -%}
     {%- set metrics = [] -%}
     {%- for metric in evalhouse.metric_plan().metrics if evalhouse.metric_parts(metric) and not metric.moves_daily -%}
@@ -20,8 +20,8 @@
     {{ return(['n', 'z'] if evalhouse.has_zeros_apart(metric) else ['n']) }}
 {%- endmacro %}
 
-{#- The sums whose running totals give a metric's moments at every day, as a list of names: the counts, then one letter for
-    the sum of a part and two for the sum of a product. -#}
+{#- The sums whose running totals give a metric's moments at every day, as a list of names: the counts, then one letter
+    for the sum of a part and two for the sum of a product. -#}
 {% macro step_sums(metric) -%}
     {%- set names = evalhouse.step_counts(metric) -%}
     {%- for part in evalhouse.metric_parts(metric) -%}
@@ -33,7 +33,8 @@
     {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
-{#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken back. -#}
+{#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken
+    back. -#}
 {% macro step_sum(metric, name) -%}
     {%- set column = metric.name ~ '__' -%}
     {%- if name == 'n' -%}
@@ -45,8 +46,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Columns <metric>__<part> of a metric's parts, measured from the experiment's centre: the sums of squares of large, alike
-    values would otherwise cancel. Where zeros are told apart, <metric>__z is 1 for a zero, whose y stays 0. -#}
+{#- Columns <metric>__<part> of a metric's parts, measured from the experiment's centre: the sums of squares of large,
+    alike values would otherwise cancel. Where zeros are told apart, <metric>__z is 1 for a zero, whose y stays 0. -#}
 {% macro centred_parts(metric) -%}
     {%- for part in evalhouse.metric_parts(metric) -%}
         {%- set value = evalhouse.unit_part(metric, part, is_centred=false) -%}
@@ -139,7 +140,8 @@
         else (
             {{ evalhouse.squares_about_mean(others, total, squares) }}
             + {{ zeros }} * {{ others }} / {{ units }}
-            * ({{ total }} / nullif({{ others }}, 0) + {{ centre }}) * ({{ total }} / nullif({{ others }}, 0) + {{ centre }})
+            * ({{ total }} / nullif({{ others }}, 0) + {{ centre }})
+            * ({{ total }} / nullif({{ others }}, 0) + {{ centre }})
         ) / nullif({{ units }} - 1, 0)
     end
 {%- endmacro %}

@@ -6,10 +6,12 @@
     source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for a
     stored day that has to go even if nothing takes its place.
 -#}
+{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each new
+    one. -#}
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
-    unique_key=['experiment_id', 'activity_date'],
+    unique_key='experiment_id, activity_date',
     on_schema_change='sync_all_columns'
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
