@@ -1,5 +1,5 @@
-{#- What the sums over units gain and lose on each day: a unit's values come (sign 1) on the day from which they hold and go
-    (sign -1) on the day on which others take their place. -#}
+{#- What the sums over units gain and lose on each day: a unit's values come (sign 1) on the day from which they hold
+    and go (sign -1) on the day on which others take their place. -#}
 {{ config(materialized='ephemeral') }}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}

@@ -3,8 +3,8 @@
     exposure, and one for every later day with an event that counts. All days of an experiment follow from these rows.
 
     An incremental run replaces the days from the lookback on; an experiment is replaced as a whole when a metric, a
-    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for a
-    stored day that has to go even if nothing takes its place.
+    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for
+    a stored day that has to go even if nothing takes its place.
 -#}
 {#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each new
     one. -#}
@@ -182,8 +182,10 @@ events as (
 unit_events as (
     select
         units.*,
-        case when events.fact_time < units.first_exposed_at then units.entry_date else cast(events.fact_time as date) end
-            as activity_date,
+        case
+            when events.fact_time < units.first_exposed_at then units.entry_date
+            else cast(events.fact_time as date)
+        end as activity_date,
         events.fact_time
         {%- for measure in plan.measures %},
         events.{{ measure.name }}
