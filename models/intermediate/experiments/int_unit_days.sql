@@ -6,8 +6,8 @@
     source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for
     a stored day that has to go even if nothing takes its place.
 -#}
-{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each new
-    one. -#}
+{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
+    new one. -#}
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
