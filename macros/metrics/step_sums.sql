@@ -33,8 +33,8 @@
     {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
-{#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken back.
-    -#}
+{#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken
+    back. -#}
 {% macro step_sum(metric, name) -%}
     {%- set column = metric.name ~ '__' -%}
     {%- if name == 'n' -%}

@@ -3,13 +3,15 @@
     exposure, and one for every later day with an event that counts. All days of an experiment follow from these rows.
 
     An incremental run replaces the days from the lookback on; an experiment is replaced as a whole when a metric, a
-    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for a
-    stored day that has to go even if nothing takes its place.
+    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for
+    a stored day that has to go even if nothing takes its place.
 -#}
+{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
+    new one. -#}
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
-    unique_key=['experiment_id', 'activity_date'],
+    unique_key='experiment_id, activity_date',
     on_schema_change='sync_all_columns'
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
