@@ -43,7 +43,7 @@ demo: setup  ## build everything from the example data in demo.duckdb and print 
 	@$(BIN)/python scripts/due_actions.py --target duckdb || echo "(exit code $$?: 3 a pause is due, 4 a rollback)"
 
 test: lint  ## everything that CI checks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff, and sqlfluff over the SQL
 	$(BIN)/ruff check .
