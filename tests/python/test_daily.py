@@ -500,8 +500,9 @@ MARTS = {
 
 def state(warehouse: harness.Warehouse) -> dict[str, pd.DataFrame]:
     found = {name: warehouse.mart(name) for name in MARTS}
-    # Rows without a unit only mark days that were replaced.
-    found["int_unit_days"] = found["int_unit_days"].query("unit_id != ''")
+    # Rows without a unit only mark days that were replaced; how far sources were read is each run's own.
+    days = found["int_unit_days"].query("unit_id != ''")
+    found["int_unit_days"] = days.loc[:, ~days.columns.str.endswith("_read_until")]
     return found
 
 
@@ -738,3 +739,33 @@ def test_days_after_the_end_of_a_source_are_missing(edges: dict[str, Any]) -> No
     assert set(stopped["status_reason"]) == {"source_not_complete"}
     assert set(stopped["verdict"]) == {"not_computed"}
     assert stopped[["p_value_adjusted", "p_value", "sequential_p_value"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("stopped", ["outcomes", "exposures"])
+def test_a_source_that_comes_back_brings_its_days(
+    engine: str, stopped: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """One source stands still for longer than the lookback while runs go on, and then delivers all that it owes."""
+    start = pd.Timestamp("2024-05-06")
+    units = pd.DataFrame({"unit_id": [f"u{number}" for number in range(240)]})
+    units["exposed_at"] = start + pd.to_timedelta(np.arange(240) / 20, "D")
+    units["experiment_id"] = "stalled"
+    units["variation_id"] = np.where(np.arange(240) % 2 == 0, "control", "treatment")
+    events = units[["unit_id"]].assign(
+        outcome_id=[f"o{number}" for number in range(240)],
+        event_name="fault",
+        occurred_at=units["exposed_at"] + pd.Timedelta(minutes=5),
+    )
+    metric = {"name": "faults", "fact": "outcomes", "type": "proportion", "where": "event_name = 'fault'"}
+    configuration = {"inputs": ["exposures", "outcomes"], "metrics": [{**metric, "direction": "decrease"}]}
+    tables = {"exposures": (units, "exposed_at"), "outcomes": (events, "occurred_at")}
+    warehouse = warehouse_factory(engine)
+    for day, day_of_stopped in ((3, 3), (8, 3), (12, 12)):
+        for table, (frame, time) in tables.items():
+            until = day_of_stopped if table == stopped else day
+            warehouse.load(table, frame[frame[time] < start + pd.Timedelta(days=until)])
+        warehouse.dbt("run", vars=configuration, select=["+int_unit_days"])
+    rows = warehouse.mart("int_unit_days").query("unit_id != ''")
+    warehouse.close()
+    assert len(rows) == 240
+    assert (rows.filter(like="total_").iloc[:, 0] == 1).sum() >= 239

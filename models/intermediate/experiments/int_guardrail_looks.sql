@@ -58,8 +58,7 @@ checks as (
         results.control_variation_id,
         metrics.metric_type,
         results.alpha,
-        -- A breach is looked for in all of these at once: they share the error.
-        results.alpha / count(*) over (partition by results.look_date, results.experiment_id) as alpha_of_breach,
+        count(*) over (partition by results.look_date, results.experiment_id) as checks_of_day,
         results.status,
         results.status_reason,
         results.as_of_at as look_at,
@@ -72,6 +71,18 @@ checks as (
     inner join guardrails
         on results.metric_name = guardrails.metric_name
         and results.dimension_name = guardrails.slice_name
+),
+
+-- A breach is looked for in all checks at once: they share the error, also after a slice has lost its units.
+shared_errors as (
+    select
+        *,
+        alpha / max(checks_of_day) over (
+            partition by experiment_id
+            order by look_date
+            range between unbounded preceding and current row
+        ) as alpha_of_breach
+    from checks
 ),
 
 estimates as (
@@ -92,7 +103,7 @@ estimates as (
         checks.harm_sign * comparisons.effect as harm,
         coalesce(checks.margin_absolute, checks.margin_relative * abs(comparisons.value_control)) as margin,
         coalesce(checks.margin_relative, 0) * case when comparisons.value_control < 0 then -1 else 1 end as margin_slope
-    from checks
+    from shared_errors as checks
     left join comparisons
         on {{ evalhouse.joined('checks', 'comparisons', key) }}
         and checks.status <> 'missing'

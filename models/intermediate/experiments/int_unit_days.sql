@@ -2,9 +2,10 @@
     What each unit did on each day: one row for the day of its first exposure, which also carries its totals before
     exposure, and one for every later day with an event that counts. All days of an experiment follow from these rows.
 
-    An incremental run replaces the days from the lookback on; an experiment is replaced as a whole when a metric, a
-    source, the lookback or what the registry says about who was exposed has changed. A row without a unit stands for
-    a stored day that has to go even if nothing takes its place.
+    An incremental run replaces the days from the lookback on, counted from where each source stood when it was last
+    read: one that stood still and comes back brings its days with it. An experiment is replaced as a whole when a
+    metric, a source, the lookback or what the registry says about who was exposed has changed. A row without a unit
+    stands for a stored day that has to go even if nothing takes its place.
 -#}
 {#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
     new one. -#}
@@ -18,6 +19,9 @@
 {%- set settings = evalhouse.settings() -%}
 {%- set lookback_days = settings.analysis.lookback_days -%}
 {%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
+{%- set sources = (['exposures'] + measured_facts) | unique | list -%}
+{%- set stored_columns = adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
+    if is_incremental() else [] -%}
 {%- set distinct_totals = [] -%}
 {%- set simple_totals = [] -%}
 {%- for total in plan.totals -%}
@@ -48,6 +52,19 @@ all_experiments as (
 variations as (
     select * from {{ ref('evalhouse', 'int_experiment_variations') }}
     where is_registered
+),
+
+watermarks as (
+    select * from {{ ref('evalhouse', 'int_watermarks') }}
+),
+
+sources_read as (
+    select
+        {%- for source in sources %}
+        max(case when source_name = '{{ source }}' then newest_at end) as {{ source }}_read_until
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from watermarks
 ),
 
 registered_variations as (
@@ -86,9 +103,42 @@ stored as (
 
 newest_stored as (
     -- Rows without a unit may be of days that the data have not reached again.
-    select max(activity_date) as activity_date
+    select
+        max(activity_date) as activity_date
+        {%- for source in sources %},
+        {%- set column = source ~ '_read_until' %}
+        {{ 'max(' ~ column ~ ')' if column | lower in stored_columns
+            else 'cast(null as ' ~ dbt.type_timestamp() ~ ')' }} as {{ column }}
+        {%- endfor %}
     from {{ this }}
     where unit_id <> ''
+),
+
+-- The day from which there is something new: of a source without new rows there is none.
+news as (
+    select
+        newest_stored.activity_date
+        {%- for source in sources %},
+        case
+            when sources_read.{{ source }}_read_until is null
+                or sources_read.{{ source }}_read_until <= newest_stored.{{ source }}_read_until
+                then newest_stored.activity_date
+            else coalesce(cast(newest_stored.{{ source }}_read_until as date), {{ forever_ago }})
+        end as {{ source }}_new_from
+        {%- endfor %}
+    from newest_stored
+    cross join sources_read
+),
+
+oldest_news as (
+    select
+        least(
+            activity_date
+            {%- for source in sources %},
+            {{ source }}_new_from
+            {%- endfor %}
+        ) as new_from
+    from news
 ),
 
 experiments as (
@@ -96,14 +146,15 @@ experiments as (
         defined.*,
         case
             when stored.first_hash <> defined.definition_hash or stored.last_hash <> defined.definition_hash
-                or stored.experiment_id is null or newest_stored.activity_date is null
+                or stored.experiment_id is null or oldest_news.new_from is null
+                or oldest_news.new_from = {{ forever_ago }}
                 then {{ forever_ago }}
-            when newest_stored.activity_date > cast(defined.as_of_at as date)
+            when oldest_news.new_from > cast(defined.as_of_at as date)
                 then cast({{ dbt.dateadd('day', -lookback_days, 'cast(defined.as_of_at as date)') }} as date)
-            else cast({{ dbt.dateadd('day', -lookback_days, 'newest_stored.activity_date') }} as date)
+            else cast({{ dbt.dateadd('day', -lookback_days, 'oldest_news.new_from') }} as date)
         end as rebuilt_from
     from defined
-    cross join newest_stored
+    cross join oldest_news
     left join stored on defined.experiment_id = stored.experiment_id
 ),
 {%- else %}
@@ -277,10 +328,14 @@ select
     totals.unit_id,
     totals.activity_date,
     totals.definition_hash
+    {%- for source in sources %},
+    sources_read.{{ source }}_read_until
+    {%- endfor %}
     {%- for total in plan.totals %},
     {{ (total.name ~ '_days' if total in distinct_totals else 'totals') }}.{{ total.name }}
     {%- endfor %}
 from totals
+cross join sources_read
 {%- for total in distinct_totals %}
 left join {{ total.name }}_days
     on {{ evalhouse.joined('totals', total.name ~ '_days', 'experiment_id, unit_id, activity_date') }}
@@ -294,6 +349,9 @@ select distinct
     '' as unit_id,
     stored_days.activity_date,
     coalesce(experiments.definition_hash, '') as definition_hash
+    {%- for source in sources %},
+    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
+    {%- endfor %}
     {%- for total in plan.totals %},
     cast(null as {{ evalhouse.type_double() }}) as {{ total.name }}
     {%- endfor %}

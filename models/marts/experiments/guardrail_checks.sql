@@ -91,7 +91,8 @@ select
     cast(judged.dimension_name as {{ string }}) as slice_name,
     cast(judged.dimension_value as {{ string }}) as slice_value,
     cast(judged.margin as {{ double }}) as margin,
-    cast(judged.harm as {{ double }}) as effect,
+    -- Plus zero: minus nothing is nothing.
+    cast(judged.harm + 0 as {{ double }}) as effect,
     cast(case when judged.state <> 'no_data' then judged.margin + judged.highest_contrast_lower end as {{ double }})
         as bound,
     cast(judged.state as {{ string }}) as state,
