@@ -38,7 +38,9 @@ METRIC_KEYS = (
     "name, description, type, fact, role, direction, where, value, aggregate, denominator, delay_hours, window_hours, "
     "missing, cap, cuped, cuped_days, quantile, quantile_of, steps"
 )
-ANALYSIS_KEYS = "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, lookback_days, as_of"
+ANALYSIS_KEYS = (
+    "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, lookback_days, as_of"
+)
 INPUTS = "exposures, experiments, experiment_variations, experiment_phases, outcomes"
 TYPES = "proportion, mean, ratio, quantile, retention, participation, funnel"
 DIMENSION = "a plain column name that neither SQL nor evalhouse uses itself"
