@@ -558,14 +558,51 @@ def test_input_quality_counts_the_planted_dirt(built) -> None:
     assert found == expected
 
 
+SLICE = ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimension_value"]
 GRAINS = {
-    "experiment_results": ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimension_value"],
+    "experiment_results": SLICE,
+    "experiment_results_daily": [*SLICE, "as_of_date"],
+    "experiment_subgroups": SLICE,
+    "experiment_tradeoffs": ["scope", "experiment_id", "variation_id", "goal_metric_name", "other_metric_name"],
+    "guardrail_checks": ["experiment_id", "variation_id", "metric_name", "slice_name", "slice_value"],
+    "due_actions": ["experiment_id", "variation_id", "metric_name", "slice_name", "slice_value"],
     "experiment_health": ["experiment_id", "check_name", "scope"],
     "input_quality": ["input_name", "rule"],
     "dim_metrics": ["metric_name"],
     "dim_experiments": ["experiment_id"],
 }
 MARTS_OF_ENGINE: dict[str, dict[str, pd.DataFrame]] = {}
+
+
+def test_marts_over_time_find_the_truth(built) -> None:
+    """The canary, the breaches, what wears off, what was paid for and who was harmed: each is a row that says so."""
+    checks = built.mart("guardrail_checks")
+    breaches = checks[checks.state == "breach"]
+    assert set(zip(breaches.experiment_id, breaches.variation_id, strict=True)) == {
+        ("small_model", "treatment"),
+        ("tone_of_voice", "brief"),
+    }
+    assert set(breaches.action) == {"rollback"} and (breaches.bound > breaches.margin).all()
+    due = built.mart("due_actions")
+    assert set(due.experiment_id) == {"small_model", "tone_of_voice"}
+
+    health = built.mart("experiment_health").set_index(["experiment_id", "check_name", "scope"]).status
+    assert health["small_model", "ramp_reversal", "task_completion"] == "fail"
+    assert health["voice_input", "srm_sequential", "all"] == "fail"
+    novelty = health[health.index.get_level_values("check_name") == "novelty"]
+    worn_off = novelty[novelty == "warn"]
+    assert set(worn_off.index.get_level_values("experiment_id")) == {"suggested_prompts"}
+
+    pairs = built.mart("experiment_tradeoffs")
+    pairs = pairs[pairs.verdict == "trade_off"]
+    assert {"step_by_step"} == set(pairs.experiment_id) and {"average_rating"} == set(pairs.other_metric_name)
+    slices = built.mart("experiment_subgroups")
+    slices = slices[(slices.finding == "harmed_while_average_gains") & slices.is_protected]
+    assert set(zip(slices.experiment_id, slices.dimension_value, strict=True)) == {("concise_answers", "ja")}
+
+    daily = built.mart("experiment_results_daily").set_index(SLICE)
+    canary = daily.loc[[("small_model", "task_completion", "treatment", "all", "all")]]
+    assert "better" not in set(canary.verdict) and canary.sort_values("as_of_date").verdict.iloc[-1] == "worse"
 
 
 def test_engines_give_the_same_marts(built, engine: str) -> None:
