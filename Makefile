@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DBT_PROFILES_DIR := $(CURDIR)
 
-.PHONY: help setup demo test lint bench docs clean
+.PHONY: help setup demo test pytest lint bench docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ demo: setup  ## build everything from the example data in demo.duckdb and print 
 	$(BIN)/python scripts/demo.py --target duckdb
 	@$(BIN)/python scripts/due_actions.py --target duckdb || echo "(exit code $$?: 3 a pause is due, 4 a rollback)"
 
-test: lint  ## everything that CI checks
+test: setup  ## everything that CI checks
+	@$(MAKE) -j2 lint pytest
+
+pytest: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff, and sqlfluff over the SQL

@@ -217,12 +217,10 @@ select
     not_computed_because,
     case
         when not_computed_because is not null then not_computed_because
-        -- The verdict of a day rests on its sequential part, that of the newest data does not.
-        when look_date = {{ evalhouse.current_look() }} and not is_relative then 'control_not_separated_from_zero'
+        when not is_relative then 'control_not_separated_from_zero'
         when is_exact then 'no_sequential_interval_for_exact_test'
         when not has_sequential_interval and is_clustered and independent_units < 200
             then 'fewer_than_200_clusters_for_sequential'
         when not has_sequential_interval then 'fewer_than_100_units_for_sequential'
-        when not is_relative then 'control_not_separated_from_zero'
     end as reason
 from computed
