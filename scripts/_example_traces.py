@@ -38,7 +38,7 @@ class Model:
 
 MODELS = {
     "assistant-2": Model("assistant-2", 0.20, 0.20, 3100.0, 0.55, 520.0, (3.0, 15.0)),
-    "assistant-3": Model("assistant-3", 0.26, 0.62, 2200.0, 0.50, 430.0, (1.2, 6.0)),
+    "assistant-3": Model("assistant-3", 0.30, 0.56, 2200.0, 0.50, 430.0, (1.2, 6.0)),
     "assistant-4": Model("assistant-4", 0.15, 0.15, 3600.0, 0.50, 560.0, (3.0, 15.0)),
 }
 DEFAULT_MODEL = "assistant-2"
@@ -46,7 +46,7 @@ CANDIDATE = "assistant-4"
 FRUSTRATED_LANGUAGE = "es"
 FRUSTRATING_MODEL = "assistant-3"
 INCIDENT_DAY = 24
-FAULTS_AT_INCIDENT = {"error": 0.07, "timeout": 0.05}
+FAULTS_AT_INCIDENT = {"error": 0.07, "timeout": 0.055}
 FAULTS = {"error": 0.009, "timeout": 0.004}
 INCIDENT_SLOWDOWN = 2.2
 TIMEOUT_MS = 30_000
@@ -293,7 +293,7 @@ def reactions(draws: Draws, turns: dict, end: int) -> dict:
     chances = {
         "copy": np.where(is_answer, np.where(np.isin(turns["category"], ["code", "writing"]), 0.30, 0.12), 0.012),
         "thumbs_up": np.where(is_answer, 0.045, 0.002),
-        "thumbs_down": np.where(is_bad, np.where(turns["is_frustrated"], 0.4, 0.08), 0.002),
+        "thumbs_down": np.where(is_bad, np.where(turns["is_frustrated"], 0.5, 0.08), 0.002),
         "stop": np.where(status == 4, 1.0, 0.0),
         "regenerate": np.where(is_last | (status != 0), 0.0, 0.025),
         "escalation": np.where(((status == 1) | (status == 2)) & is_last, 0.2, 0.0),

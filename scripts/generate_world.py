@@ -129,7 +129,7 @@ POPULATIONS = [
         comes_from=7,
         talks=True,
         is_dirty_in_traces=True,
-        locale_shares=(0.36, 0.24, 0.11, 0.06, 0.09, 0.06, 0.08),
+        locale_shares=(0.34, 0.21, 0.10, 0.06, 0.13, 0.08, 0.08),
         late_sessions=30,
     ),
     Population(
@@ -140,7 +140,7 @@ POPULATIONS = [
         activity_spread=0.45,
         comes_from=14,
         talks=True,
-        locale_shares=(0.36, 0.24, 0.11, 0.06, 0.09, 0.06, 0.08),
+        locale_shares=(0.34, 0.21, 0.10, 0.06, 0.13, 0.08, 0.08),
     ),
 ]
 
@@ -378,8 +378,8 @@ TRUTH = {
     },
     "answer_model_v3": {
         "planted": "A newer model that looks better: it answers faster and costs less. But more of its answers are bad "
-        "(26% against 20%), so its users say it again more often, and as many tasks are completed with more work. "
-        "Speakers of Spanish get the worst of it (62% bad) and leave after the second bad answer.",
+        "(30% against 20%), so its users say it again more often, and as many tasks are completed with more work. "
+        "Speakers of Spanish get the worst of it (56% bad) and leave after the second bad answer.",
         "says": "`better` on `latency_p95` and `cost_per_session`, `worse` on `rephrase_rate`, nothing on "
         "`task_completion`; the rephrase guardrail is breached and a rollback is due. `abandonment_rate` is `worse` in "
         "the slice language = es.",
