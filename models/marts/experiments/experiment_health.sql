@@ -379,7 +379,7 @@ checks as (
         'hours by which the source trails the experiment''s end or the newest source' as detail
     from experiments
     cross join watermarks
-    where watermarks.source_name <> 'exposures'
+    where watermarks.source_name not in ('exposures', 'turns', 'sessions')
 
     union all
 
