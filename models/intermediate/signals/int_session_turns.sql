@@ -82,12 +82,13 @@ select
     trace_id,
     unit_id,
     session_id,
-    -- Two units may be given the same session: what one says next says nothing about the other's answer.
-    cast(length(unit_id) as {{ dbt.type_string() }}) || '|' || unit_id || '|' || session_id as session_key,
+    session_id as session_key,
     turn_index,
     started_at,
     finished_at,
-    row_number() over (partition by unit_id, session_id {{ in_order }}) as turn_number,
+    row_number() over (partition by session_id {{ in_order }}) as turn_number,
+    -- In a conversation of several people, what one says next tells nothing about the answer to another.
+    coalesce(lead(unit_id) over (partition by session_id {{ in_order }}) = unit_id, false) as is_next_of_same_unit,
     row_number() over (partition by unit_id {{ in_order }}) as unit_turn_number,
     lead(started_at) over (partition by unit_id {{ in_order }}) as next_of_unit_started_at,
     input_text,

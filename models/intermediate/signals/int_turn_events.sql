@@ -82,7 +82,6 @@ unit_events as (
 
 session_timeline as (
     select
-        unit_id,
         session_id,
         started_at as happened_at,
         0 as is_event,
@@ -96,7 +95,6 @@ session_timeline as (
     union all
 
     select
-        unit_id,
         session_id,
         occurred_at as happened_at,
         1 as is_event,
@@ -111,7 +109,7 @@ session_events as (
     select
         *,
         max(turn_number) over (
-            partition by unit_id, session_id order by happened_at, is_event
+            partition by session_id order by happened_at, is_event
             range between unbounded preceding and current row
         ) as latest_turn_number
     from session_timeline
@@ -157,8 +155,7 @@ events_of_turns as (
         session_events.actor
     from session_events
     inner join turns
-        on session_events.unit_id = turns.unit_id
-        and session_events.session_id = turns.session_id
+        on session_events.session_id = turns.session_id
         and session_events.latest_turn_number = turns.turn_number
     where session_events.is_event = 1
 ),

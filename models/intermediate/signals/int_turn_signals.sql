@@ -40,6 +40,7 @@ ages as (
         turns.session_id,
         turns.session_key,
         turns.turn_number,
+        turns.is_next_of_same_unit,
         {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
         {%- if has_outcomes %}
         {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.outcomes_watermark_at') }} as outcomes_age,
@@ -85,15 +86,15 @@ observed as (
         pairs.next_gap_seconds,
         pairs.next_similarity,
         coalesce(
-            pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
             and pairs.is_next_rephrase, false
         ) as has_rephrase,
         coalesce(
-            pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
             and pairs.is_next_equal, false
         ) as has_equal_next,
         coalesce(
-            pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}
             and not pairs.is_next_acknowledgement, false
         ) as has_soon_next,
         {%- for flag in event_flags %}

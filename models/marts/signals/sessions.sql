@@ -21,7 +21,7 @@ totals as (
     select
         session_key,
         min(session_id) as session_id,
-        min(unit_id) as unit_id,
+        min(case when turn_number = 1 then unit_id end) as unit_id,
         min(started_at) as started_at,
         max(coalesce(ended_at, started_at)) as ended_at,
         count(*) as turns,
