@@ -3,7 +3,10 @@
     not given. Bounds of numbers: above and below exclude the bound, least includes it.
 -#}
 {%- macro _settings_fields() -%}
-    {%- set inputs = ['exposures', 'experiments', 'experiment_variations', 'experiment_phases', 'outcomes'] -%}
+    {%- set inputs = [
+        'exposures', 'experiments', 'experiment_variations', 'experiment_phases', 'outcomes', 'traces',
+        'evaluation_scores',
+    ] -%}
     {%- set aggregates = ['sum', 'count', 'max', 'count_distinct'] -%}
     {%- set types = ['proportion', 'mean', 'ratio', 'quantile', 'retention', 'participation', 'funnel'] -%}
 
@@ -18,11 +21,18 @@
     {%- set fraction = {'kind': 'number', 'above': 0, 'below': 1, 'allowed': 'a number above 0 and below 1'} -%}
     {%- set boolean = {'kind': 'boolean', 'default': false, 'allowed': 'true, false'} -%}
     {%- set column = {'kind': 'pattern', 'pattern': '[A-Za-z_][A-Za-z0-9_]*', 'allowed': 'a plain column name'} -%}
-    {%- set fact = {'kind': 'text', 'allowed': 'outcomes or the name of one of facts'} -%}
+    {%- set fact = {'kind': 'text', 'allowed': 'outcomes, turns, sessions or the name of one of facts'} -%}
     {%- set aggregate = {
         'kind': 'choice', 'choices': aggregates, 'default': 'sum', 'allowed': aggregates | join(', ')
     } -%}
+    {%- set within_a_day = {
+        'kind': 'number', 'above': 0, 'below': 86400.5, 'allowed': 'a number of seconds above 0, at most a day'
+    } -%}
+    {%- set minutes = {
+        'kind': 'number', 'above': 0, 'below': 1440.5, 'allowed': 'a number of minutes above 0, at most a day'
+    } -%}
     {%- set identifier = '[A-Za-z_][A-Za-z0-9_$-]*' -%}
+    {%- set relation = identifier ~ '([.]' ~ identifier ~ '){0,2}' -%}
     {%- set snake_case = '[a-z][a-z0-9_]{0,49}' -%}
     {%- set snake_case_text = 'a unique snake_case name of at most 50 characters' -%}
 
@@ -53,6 +63,7 @@
             'metrics': {'kind': 'list', 'default': [], 'allowed': 'a list of metrics'},
             'facts': {'kind': 'list', 'default': [], 'allowed': 'a list of facts'},
             'guardrails': {'kind': 'list', 'default': [], 'allowed': 'a list of guardrails'},
+            'signals': {'kind': 'mapping', 'default': {}, 'allowed': 'a mapping'},
             'analysis': {'kind': 'mapping', 'default': {}, 'allowed': 'a mapping'},
         },
         'input': {'choices': inputs, 'allowed': inputs | join(', ')},
@@ -128,11 +139,11 @@
         'fact': {
             'name': {
                 'kind': 'pattern', 'required': true,
-                'pattern': '(?!(?:outcomes|turns|sessions|exposures)$)' ~ snake_case,
-                'allowed': snake_case_text ~ ', not outcomes, turns, sessions or exposures',
+                'pattern': '(?!(?:outcomes|traces|turns|sessions|exposures)$)' ~ snake_case,
+                'allowed': snake_case_text ~ ', not outcomes, traces, turns, sessions or exposures',
             },
             'relation': {
-                'kind': 'pattern', 'pattern': identifier ~ '([.]' ~ identifier ~ '){0,2}', 'required': true,
+                'kind': 'pattern', 'pattern': relation, 'required': true,
                 'allowed': 'table, schema.table or database.schema.table',
             },
             'unit_column': dict(column, required=true),
@@ -147,6 +158,15 @@
                 'kind': 'choice', 'choices': ['pause', 'rollback'], 'default': 'pause', 'allowed': 'pause, rollback'
             },
             'slices': {'kind': 'list', 'allowed': 'a list of protected dimensions'},
+        },
+        'signals': {
+            'rephrase_window_seconds': dict(within_a_day, default=300),
+            'follow_up_window_seconds': dict(within_a_day, default=120),
+            'abandonment_minutes': dict(minutes, default=30),
+            'session_gap_minutes': dict(minutes, default=30),
+            'rephrase_weights': {
+                'kind': 'pattern', 'pattern': relation, 'allowed': 'table, schema.table or database.schema.table'
+            },
         },
         'analysis': {
             'alpha': {

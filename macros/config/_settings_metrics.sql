@@ -9,7 +9,7 @@
     {%- do evalhouse._settings_denominators(items, fields) -%}
     {%- do evalhouse._settings_caps(items, fields) -%}
     {%- do evalhouse._settings_steps(items, fields) -%}
-    {%- do evalhouse._settings_measures(items, ['outcomes'] + facts | map(attribute='name') | list, inputs) -%}
+    {%- do evalhouse._settings_measures(items, ['outcomes', 'turns', 'sessions'] + facts | map(attribute='name') | list, inputs) -%}
     {%- do return(items | map('last') | list) -%}
 {%- endmacro -%}
 
@@ -108,6 +108,8 @@
             {%- do refuse(path ~ '.fact', measure['fact'], 'allowed: ' ~ fact_names | join(', ')) -%}
         {%- elif measure['fact'] == 'outcomes' and 'outcomes' not in inputs -%}
             {%- do refuse(path ~ '.fact', measure['fact'], 'add outcomes to inputs') -%}
+        {%- elif measure['fact'] in ['turns', 'sessions'] and 'traces' not in inputs -%}
+            {%- do refuse(path ~ '.fact', measure['fact'], 'add traces to inputs') -%}
         {%- elif measure['value'] is none and measure['aggregate'] in ['max', 'count_distinct'] -%}
             {%- do refuse(path ~ '.value', none, 'aggregate ' ~ measure['aggregate'] ~ ' needs it') -%}
         {%- endif -%}

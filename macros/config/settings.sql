@@ -32,6 +32,7 @@
         'metrics': metrics,
         'facts': facts,
         'guardrails': guardrails,
+        'signals': evalhouse._settings_check([['signals', chosen.signals]], fields.signals)[0],
         'analysis': evalhouse._settings_check([['analysis', analysis]], fields.analysis)[0],
     }) -%}
 {%- endmacro -%}

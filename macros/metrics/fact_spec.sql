@@ -1,11 +1,20 @@
 {#- Where the rows of a fact are and which SQL gives unit, time and load time: {name, relation, unit, time, loaded_at,
-    columns}. `outcomes` is the package's own relation; a name from `facts` is a relation of the user. -#}
+    columns}. `outcomes`, `traces`, `turns` and `sessions` are the package's own; a name from `facts` is a relation of the
+    user. -#}
 {% macro fact_spec(name) -%}
     {%- if name == 'outcomes' -%}
         {%- set has_load_time = 'loaded_at' in evalhouse.raw_columns('outcomes') -%}
         {{ return({
             'name': name, 'relation': ref('evalhouse', 'int_outcomes'), 'unit': 'unit_id', 'time': 'occurred_at',
             'loaded_at': 'loaded_at' if has_load_time else none
+        }) }}
+    {%- endif -%}
+    {%- if name in ['turns', 'sessions', 'traces'] -%}
+        {#- Traces are what turns and sessions are made of: how far they reach is how far their traces do. -#}
+        {%- set has_load_time = 'loaded_at' in evalhouse.raw_columns('traces') -%}
+        {{ return({
+            'name': name, 'relation': ref('evalhouse', 'int_traces' if name == 'traces' else name), 'unit': 'unit_id',
+            'time': 'started_at', 'loaded_at': 'loaded_at' if has_load_time else none
         }) }}
     {%- endif -%}
     {%- set fact = (evalhouse.settings().facts | selectattr('name', 'equalto', name) | list)[0] -%}

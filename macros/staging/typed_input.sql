@@ -1,6 +1,6 @@
 {#- One select over the user's table in which every column of the contract exists with its type: a column that the
     table lacks is null, an input that the project does not have is an empty relation. Kinds: text (blank is null),
-    double, boolean, timestamp (UTC), and presence_of:<column> (true where the raw column is not null). -#}
+    double, boolean, timestamp (UTC), double_array (a vector), and presence_of:<column> (true where the raw column is not null). -#}
 {% macro typed_input(input_name, columns, required, extra_columns=[]) -%}
     {%- set found = evalhouse.raw_columns(input_name) -%}
     {%- set relation = source('evalhouse_raw', input_name) -%}
@@ -11,7 +11,7 @@
     {%- if not evalhouse.has_input(input_name) -%}
         select
             {%- for name, kind in columns.items() %}
-            cast(null as {{ evalhouse._type_of_kind(kind) }}) as {{ name }}{{ ',' if not loop.last }}
+            {{ evalhouse._missing_column(kind) }} as {{ name }}{{ ',' if not loop.last }}
             {%- endfor %}
         where 1 = 0
     {%- else -%}
@@ -32,6 +32,12 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro _missing_column(kind) -%}
+    {%- if kind == 'double_array' -%}{{ evalhouse.to_double_array('null', 'text') }}
+    {%- else -%}cast(null as {{ evalhouse._type_of_kind(kind) }})
+    {%- endif -%}
+{%- endmacro %}
+
 {% macro _type_of_kind(kind) -%}
     {%- if kind == 'timestamp' -%}{{ dbt.type_timestamp() }}
     {%- elif kind == 'double' -%}{{ evalhouse.type_double() }}
@@ -43,13 +49,15 @@
 {% macro _typed_column(input_name, name, kind, found) -%}
     {%- set column = found.get(kind.split(':')[1] if ':' in kind else name | lower) -%}
     {%- if column is none -%}
-        {{ 'false' if ':' in kind else 'cast(null as ' ~ evalhouse._type_of_kind(kind) ~ ')' }}
+        {{ 'false' if ':' in kind else evalhouse._missing_column(kind) }}
     {%- elif ':' in kind -%}
         ({{ adapter.quote(column.name) }} is not null)
     {%- elif kind == 'timestamp' -%}
         {{ evalhouse.to_utc_timestamp(adapter.quote(column.name), evalhouse._timestamp_kind(input_name, column)) }}
     {%- elif kind == 'double' -%}
         {{ evalhouse.to_double(adapter.quote(column.name), column.data_type) }}
+    {%- elif kind == 'double_array' -%}
+        {{ evalhouse.to_double_array(adapter.quote(column.name), column.data_type) }}
     {%- elif kind == 'boolean' -%}
         {%- set text = 'lower(trim(cast(' ~ adapter.quote(column.name) ~ ' as ' ~ dbt.type_string() ~ ')))' %}
         case

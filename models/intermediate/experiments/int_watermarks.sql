@@ -1,6 +1,6 @@
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
-{%- set facts = (['outcomes'] if evalhouse.has_input('outcomes') else []) + plan.facts -%}
+{%- set inputs = ['outcomes', 'traces'] | select('in', evalhouse.settings().inputs) | list -%}
 
 with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
@@ -12,8 +12,8 @@ sources as (
         max(last_exposed_at) as newest_at,
         cast(null as {{ evalhouse.type_double() }}) as load_lag_seconds
     from exposed_units
-    {%- for fact in facts | unique %}
-    {%- set spec = evalhouse.fact_spec(fact) %}
+    {%- for fact in (inputs + plan.facts) | unique %}
+    {%- set spec = evalhouse.fact_spec('traces' if fact in ['turns', 'sessions'] else fact) %}
 
     union all
 

@@ -1,0 +1,162 @@
+{#- What the user's behaviour says about each turn. A signal is null until the time in which it could show has passed:
+    neither yes nor no. Two clocks: turns need the traces to have come that far, what comes from outcomes needs the
+    outcomes too, so that a dead stream of outcomes leaves rephrases alone. -#}
+{{ config(enabled=evalhouse.has_input('traces')) }}
+{%- set signals = evalhouse.settings().signals -%}
+{%- set has_outcomes = evalhouse.has_input('outcomes') -%}
+{%- set abandonment_seconds = (signals.abandonment_minutes * 60) | round | int -%}
+{%- set longest_seconds = [signals.rephrase_window_seconds, signals.follow_up_window_seconds, abandonment_seconds]
+    | max -%}
+{%- set event_flags = [
+    'is_copied', 'is_retried', 'is_regenerated', 'is_stopped', 'is_edited', 'is_thumbed_up', 'is_thumbed_down',
+    'is_rated', 'is_completed', 'is_converted', 'is_escalated', 'is_overridden', 'is_returned_to'
+] -%}
+{%- set bad_status = "status in ('error', 'timeout', 'refusal')" -%}
+
+with turns as (
+    select * from {{ ref('evalhouse', 'int_session_turns') }}
+),
+
+traces as (
+    select * from {{ ref('evalhouse', 'int_traces') }}
+    where not is_shadow
+),
+
+pairs as (
+    select * from {{ ref('evalhouse', 'int_turn_pairs') }}
+),
+
+events as (
+    select * from {{ ref('evalhouse', 'int_turn_events') }}
+),
+
+watermarks as (
+    {{ evalhouse.fact_watermarks(['traces'] + (['outcomes'] if has_outcomes else [])) | indent(4) }}
+),
+
+ages as (
+    select
+        turns.trace_id,
+        turns.session_id,
+        turns.session_key,
+        turns.turn_number,
+        turns.is_next_of_same_unit,
+        {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
+        {%- if has_outcomes %}
+        {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.outcomes_watermark_at') }} as outcomes_age,
+        {%- else %}
+        cast(null as {{ evalhouse.type_double() }}) as outcomes_age,
+        {%- endif %}
+        {{ evalhouse.seconds_between('turns.finished_at', 'turns.next_of_unit_started_at') }} as silence_seconds
+    from turns
+    cross join watermarks
+),
+
+matured as (
+    select
+        *,
+        coalesce(traces_age >= {{ longest_seconds }}, false) as is_mature,
+        coalesce(
+            traces_age >= {{ longest_seconds }} and outcomes_age >= {{ abandonment_seconds }}, false
+        ) as is_outcome_mature,
+        coalesce(traces_age >= 86400 and outcomes_age >= 86400, false) as is_day_mature,
+        -- A stream of outcomes that stopped less than a day before is taken to be quiet.
+        coalesce(
+            traces_age >= {{ longest_seconds }} and outcomes_age >= {{ abandonment_seconds - 86400 }}, false
+        ) as are_outcomes_known
+    from ages
+),
+
+observed as (
+    select
+        matured.trace_id,
+        matured.session_id,
+        matured.session_key,
+        matured.turn_number,
+        matured.is_mature,
+        matured.is_outcome_mature,
+        matured.is_day_mature,
+        {%- if has_outcomes %}
+        matured.are_outcomes_known,
+        {%- else %}
+        matured.is_mature as are_outcomes_known,
+        {%- endif %}
+        matured.silence_seconds,
+        pairs.next_trace_id,
+        pairs.next_gap_seconds,
+        pairs.next_similarity,
+        coalesce(
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+            and pairs.is_next_rephrase, false
+        ) as has_rephrase,
+        coalesce(
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+            and pairs.is_next_equal, false
+        ) as has_equal_next,
+        coalesce(
+            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}
+            and not pairs.is_next_acknowledgement, false
+        ) as has_soon_next,
+        {%- for flag in event_flags %}
+        coalesce(events.{{ flag }}, false) as {{ flag }},
+        {%- endfor %}
+        events.rating,
+        coalesce(events.has_good_end, false) as has_good_end,
+        coalesce(events.has_activity, false) as has_activity,
+        traces.is_answered,
+        coalesce(traces.{{ bad_status }} or traces.output_chars = 0, false) as has_failed
+    from matured
+    inner join traces on matured.trace_id = traces.trace_id
+    left join pairs on matured.trace_id = pairs.trace_id
+    left join events on matured.trace_id = events.trace_id
+),
+
+judged as (
+    select
+        *,
+        -- A regenerated answer is not something the user said again.
+        has_equal_next and not is_regenerated as has_exact_retry,
+        coalesce(lag(case when has_rephrase or (has_equal_next and not is_regenerated) then 1 else 0 end) over (
+            partition by session_key order by turn_number
+        ), 0) = 1 as repeats_previous,
+        -- Silence, whether or not the user comes back one day: the verdict on a closed day stays.
+        coalesce(silence_seconds > {{ abandonment_seconds }}, true) as is_followed_by_silence
+    from observed
+),
+
+final as (
+    select
+        *,
+        has_failed or repeats_previous or is_thumbed_down or is_stopped as has_negative_signal,
+        is_followed_by_silence and not has_good_end and not has_activity as was_left
+    from judged
+)
+
+select
+    trace_id,
+    session_id,
+    session_key,
+    turn_number,
+    next_trace_id,
+    next_gap_seconds,
+    next_similarity,
+    is_mature,
+    {{ 'is_outcome_mature' if has_outcomes else 'is_mature' }} as is_outcome_mature,
+    is_day_mature,
+    case when is_mature then has_rephrase end as is_rephrased,
+    case when is_mature then has_exact_retry end as is_exact_retry,
+    case when is_mature then has_soon_next and not has_rephrase and not has_equal_next end as is_followed_up,
+    next_trace_id is null as is_last_turn,
+    -- Without an answer there is nothing to walk away from.
+    case when are_outcomes_known and (is_answered or has_failed) then was_left end as is_abandoned,
+    case
+        when are_outcomes_known and (is_answered or has_failed) and was_left
+            then case when has_negative_signal then 'after_negative' else 'unknown' end
+    end as abandon_kind,
+    repeats_previous,
+    {%- for flag in event_flags %}
+    {{ 'case when are_outcomes_known then ' ~ flag ~ ' end' if has_outcomes
+        else 'cast(null as ' ~ dbt.type_boolean() ~ ')' }} as {{ flag }},
+    {%- endfor %}
+    case when are_outcomes_known then rating end as rating
+from final
