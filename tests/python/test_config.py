@@ -282,7 +282,10 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"metrics": [{**MEAN, "name": f"m{i}"} for i in range(101)]}, "metrics has 101 entries; allowed: at most 100"),
     (
         fact(name="turns"),
-        (f"facts[0] (turns).name is 'turns'; allowed: {SNAKE_CASE}, not outcomes, traces, turns, sessions or exposures"),
+        (
+            f"facts[0] (turns).name is 'turns'; allowed: {SNAKE_CASE}, "
+            "not outcomes, traces, turns, sessions or exposures"
+        ),
     ),
     (
         fact(relation="a.b.c.d"),
