@@ -231,3 +231,104 @@ def test_a_closed_day_stays_when_later_days_arrive(warehouse: harness.Warehouse)
         assert both[column].equals(both[f"{column}_after"].astype(both[column].dtype)), column
     for column in ["rate", "ci_lower", "ci_upper", "standard_error"]:
         np.testing.assert_allclose(both[column], both[f"{column}_after"], rtol=1e-9)
+
+
+# How the answers were served.
+
+
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, fraction: float) -> float:
+    """Each value stands for as many places as its weight, relative to the mean one; linear between whole places."""
+    order = np.argsort(values, kind="stable")
+    values, weights = values[order], weights[order]
+    through = np.cumsum(weights * len(weights) / weights.sum())
+    position = (len(values) - 1) * fraction
+    at = [
+        values[np.searchsorted(through, np.floor(position) + step, side="right").clip(max=len(values) - 1)]
+        for step in (0, 1)
+    ]
+    share = position - np.floor(position)
+    return float(at[0] * (1 - share) + at[1] * share)
+
+
+def quantile_interval(group: pd.DataFrame, fraction: float) -> tuple[float, float]:
+    value = np.quantile(group["latency_ms"], fraction)
+    below = (group["latency_ms"] <= value).to_numpy(dtype=float)
+    error = clustered_error(below, np.ones(len(group)), group["unit_id"].astype("category").cat.codes.to_numpy())
+    half = stats.t.isf(0.025, group["unit_id"].nunique() - 1) * error
+    return tuple(np.quantile(group["latency_ms"], [fraction - half, fraction + half]))
+
+
+def test_trace_quality_is_what_pandas_counts(warehouse: harness.Warehouse) -> None:
+    traces = draw_traces(np.random.default_rng(12), units=120, days=3).assign(
+        model_version=lambda t: np.where(t["started_at"] < START + pd.Timedelta(days=1), "weighted", "v1")
+    )
+    plain = traces["model_version"] == "v1"
+    traces.loc[plain, "sample_weight"] = 0.1
+    traces.loc[traces.index[:7], ["latency_ms", "ended_at"]] = None
+    load(warehouse, traces)
+    (daily,) = run(warehouse, "trace_quality_daily", outcomes=False, dimensions=["country"])
+    assert not daily.duplicated(["trace_date", *KEY]).any()
+    rows = daily.set_index(["trace_date", *KEY])
+    groups = with_slices(traces, ["country"]).groupby(["date", *KEY])
+    assert len(groups) == len(rows)
+    seen = 0
+    for key, group in groups:
+        row = rows.loc[key]
+        weights = group["sample_weight"].to_numpy()
+        assert (row["traces"], row["units"]) == (len(group), group["unit_id"].nunique())
+        assert row["traces_without_latency"] == group["latency_ms"].isna().sum()
+        timed = group.dropna(subset=["latency_ms"])
+        for name, fraction in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items():
+            if key[1] == "v1":
+                expected = np.quantile(timed["latency_ms"], fraction)
+            else:
+                expected = weighted_quantile(
+                    timed["latency_ms"].to_numpy(), timed["sample_weight"].to_numpy(), fraction
+                )
+            np.testing.assert_allclose(row[f"latency_{name}"], expected, rtol=1e-9)
+            t = stats.t.isf(0.025, timed["unit_id"].nunique() - 1)
+            enough = timed["unit_id"].nunique() > t**2 * fraction / (1 - fraction)
+            assert pd.notna(row[f"latency_{name}_ci_lower"]) == enough
+            if enough and key[1] == "v1":
+                limits = row[[f"latency_{name}_ci_lower", f"latency_{name}_ci_upper"]].to_numpy(dtype=float)
+                np.testing.assert_allclose(limits, quantile_interval(timed, fraction), rtol=1e-7)
+                seen += 1
+        np.testing.assert_allclose(
+            row["ttft_p95"] if key[1] == "v1" else 0,
+            np.quantile(group["ttft_ms"], 0.95) if key[1] == "v1" else 0,
+            rtol=1e-9,
+        )
+        np.testing.assert_allclose(row["cost_usd"], (weights * group["cost_usd"]).sum())
+        np.testing.assert_allclose(row["output_tokens_mean"], np.average(group["output_tokens"], weights=weights))
+        for status in ("error", "timeout", "refusal"):
+            share = np.average(group["status"] == status, weights=weights)
+            np.testing.assert_allclose(row[f"{status}_rate"], share, atol=1e-12)
+            assert row[f"{status}_ci_lower"] <= share <= row[f"{status}_ci_upper"]
+    assert seen >= 6
+    assert daily.loc[daily["latency_p99_ci_lower"].isna(), "status_reason"].notna().all()
+
+
+def test_a_log_that_changes_its_unit_of_time_is_suspect_until_it_changes_back(warehouse: harness.Warehouse) -> None:
+    generator = np.random.default_rng(13)
+    frames = []
+    for day, factor in enumerate([1.0, 1.0, 0.001, 0.001, 1.0]):
+        count = 30
+        frames.append(
+            pd.DataFrame(
+                {
+                    "trace_id": [f"t{day}-{row}" for row in range(count)],
+                    "unit_id": [f"u{row % 10}" for row in range(count)],
+                    "started_at": START + pd.to_timedelta(day * 24 * 60 + np.arange(count), unit="min"),
+                    "latency_ms": np.exp(generator.normal(8, 0.5, count)) * factor,
+                    "model_version": "v1",
+                }
+            )
+        )
+    load(warehouse, pd.concat(frames, ignore_index=True))
+    (daily,) = run(warehouse, "trace_quality_daily", outcomes=False)
+    daily = daily.sort_values("trace_date")
+    assert daily["status"].tolist() == ["ok", "ok", "suspect", "suspect", "ok"]
+    assert daily["status_reason"].eq("latency_unit_changed").tolist() == [False, False, True, True, False]
+    assert daily["is_complete"].tolist() == [True] * 4 + [False]
+    # A count that nobody logged is no number, and not zero.
+    assert daily["cost_usd"].isna().all() and (daily["traces_without_cost_usd"] == daily["traces"]).all()

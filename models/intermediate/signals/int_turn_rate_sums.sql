@@ -10,6 +10,12 @@ select
     model_version,
     dimension_name,
     dimension_value,
+    sum(turns_without_latency) as turns_without_latency,
+    {%- for amount in ['input_tokens', 'output_tokens', 'cost_usd'] %}
+    sum({{ amount }}__turns) as {{ amount }}__turns,
+    sum({{ amount }}__total) as {{ amount }}__total,
+    sum({{ amount }}__weight) as {{ amount }}__weight,
+    {%- endfor %}
     {%- for base in evalhouse.turn_bases_in_use() %}
     sum({{ base.name }}__turns) as {{ base.name }}__turns,
     sum({{ base.name }}__awaited) as {{ base.name }}__awaited,

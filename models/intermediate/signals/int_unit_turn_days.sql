@@ -1,6 +1,7 @@
 {#- What the turns of a unit add to every daily rate, one pass over the turns: by day, model version and slice. -#}
 {{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set slices = evalhouse.turn_slices() -%}
+{%- set amounts = ['input_tokens', 'output_tokens', 'cost_usd'] -%}
 {%- set key = ['turn_date', 'model_version', 'unit_id'] %}
 
 with turns as (
@@ -28,6 +29,10 @@ judged as {{ evalhouse.materialized() }} (
         coalesce(cast({{ slice.name }} as {{ dbt.type_string() }}), '(missing)') as {{ slice.name }},
         {%- endfor %}
         sample_weight,
+        case when latency_ms is null then 1 else 0 end as without_latency,
+        {%- for amount in amounts %}
+        {{ amount }},
+        {%- endfor %}
         {%- for base in evalhouse.turn_bases_in_use() %}
         case when {{ base.known }} then 1 else 0 end as {{ base.name }}__known,
         case when {{ base.awaited }} then 1 else 0 end as {{ base.name }}__awaited,
@@ -44,6 +49,12 @@ select
     model_version,
     {{ evalhouse.dimension_labels(slices) }},
     unit_id,
+    cast(sum(without_latency) as {{ dbt.type_bigint() }}) as turns_without_latency,
+    {%- for amount in amounts %}
+    count({{ amount }}) as {{ amount }}__turns,
+    sum(sample_weight * {{ amount }}) as {{ amount }}__total,
+    sum(case when {{ amount }} is not null then sample_weight end) as {{ amount }}__weight,
+    {%- endfor %}
     {%- for base in evalhouse.turn_bases_in_use() %}
     cast(sum({{ base.name }}__known) as {{ dbt.type_bigint() }}) as {{ base.name }}__turns,
     cast(sum({{ base.name }}__awaited) as {{ dbt.type_bigint() }}) as {{ base.name }}__awaited,
