@@ -126,8 +126,8 @@ described as (
     select
         experiment_id,
         {{ dbt.listagg(
-            "variation_id || ' ' || cast(cast(round(10 * percent_traced) as " ~ dbt.type_bigint() ~ ") / 10e0 as "
-            ~ string ~ ") || ' %'", "', '", 'order by variation_id'
+            "variation_id || ' ' || cast(cast(percent_traced as decimal(18, 1)) as " ~ string ~ ") || ' %'",
+            "', '", 'order by variation_id'
         ) }} as shares
     from rates
     group by experiment_id
