@@ -1,8 +1,8 @@
 """The part of the benchmark that times `turns`: raw traces with text, against a bare comparison of words.
 
-The package builds `turns` and everything it needs; bench/token_jaccard.sql only splits each text into words and compares
-it with the turn before. The same package on empty tables gives dbt's fixed cost. The plans of all models on the way are
-searched for scans of the raw table: there must be one.
+The package builds `turns` and everything it needs; bench/token_jaccard.sql only splits each text into words and
+compares them with those of the turn before. The package on empty tables gives dbt's fixed cost. The plans of all models
+on the way are searched for scans of the raw table: there must be one.
 """
 
 from __future__ import annotations
