@@ -14,7 +14,7 @@ pairs as (
         words,
         lag(words) over (partition by session_id order by started_at, trace_id) as previous_words
     from texts
-)
+),
 
 compared as (
     select

@@ -1,6 +1,7 @@
 {#- Each turn beside the next one of its session: how alike the two texts are, and what the user did by the second. -#}
 {%- set double = evalhouse.type_double() -%}
-{%- set own_weights = (evalhouse.settings().get('signals') or {}).get('rephrase_weights') -%}
+{{ config(enabled=evalhouse.has_input('traces')) }}
+{%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
 {%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()
     + ['embedding_cosine', 'embedding_centre', 'threshold'] -%}
 {%- set of_next = 'over (partition by session_id order by turn_number, trace_id)' -%}
