@@ -1,11 +1,12 @@
-{#- The texts are words between single spaces. Null where nothing is shared, or where a text is null; each word once. -#}
-{% macro shared_words(first_text, second_text, ends=false) -%}
+{#- The texts are words between single spaces; without a second one, the words of the first. Each word once; null where there
+    is none, or where a text is null. `ends` compares beginnings and ends of words, three letters each. -#}
+{% macro shared_words(first_text, second_text=none, ends=false) -%}
     {{ return(adapter.dispatch('shared_words', 'evalhouse')(first_text, second_text, ends)) }}
 {%- endmacro %}
 
 {% macro default__shared_words(first_text, second_text, ends) -%}
     {%- set lists = [] -%}
-    {%- for text in [first_text, second_text] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
         {%- set words = "split(" ~ text ~ ", ' ')" -%}
         {%- if ends -%}
             {%- do lists.append(
@@ -16,12 +17,12 @@
             {%- do lists.append(words) -%}
         {%- endif -%}
     {%- endfor -%}
-    nullif(array_join(array_intersect({{ lists[0] }}, {{ lists[1] }}), ' '), '')
+    nullif(array_join(array_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
 {%- endmacro %}
 
 {% macro duckdb__shared_words(first_text, second_text, ends) -%}
     {%- set lists = [] -%}
-    {%- for text in [first_text, second_text] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
         {%- set words = "string_split(" ~ text ~ ", ' ')" -%}
         {%- if ends -%}
             {%- do lists.append(
@@ -32,12 +33,12 @@
             {%- do lists.append(words) -%}
         {%- endif -%}
     {%- endfor -%}
-    nullif(array_to_string(list_intersect({{ lists[0] }}, {{ lists[1] }}), ' '), '')
+    nullif(array_to_string(list_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
 {%- endmacro %}
 
 {% macro postgres__shared_words(first_text, second_text, ends) -%}
     {%- set tables = [] -%}
-    {%- for text in [first_text, second_text] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
         {%- set words = "unnest(string_to_array(" ~ text ~ ", ' ')) as w" -%}
         {%- if ends -%}
             {%- do tables.append(
@@ -47,5 +48,5 @@
             {%- do tables.append("(select w as v from " ~ words ~ ")") -%}
         {%- endif -%}
     {%- endfor -%}
-    (select string_agg(v, ' ') from ({{ tables[0] }} intersect {{ tables[1] }}) as shared)
+    (select nullif(string_agg(distinct v, ' '), '') from ({{ tables | join(' intersect ') }}) as shared)
 {%- endmacro %}

@@ -60,22 +60,11 @@ texts as (
     from turns
 ),
 
-{{ evalhouse.rephrase_words('texts') }},
+{{ evalhouse.rephrase_words('texts', [
+    'trace_id', 'session_key', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
+]) }},
 
-keyed as (
-    select
-        *,
-        -- A text without words ("???") is what it is.
-        case when words_in_order = ' ' then trim(lowered) else words_in_order end as text_key,
-        case
-            when length(words_in_order) <= 60
-                then {{ evalhouse.without_acknowledgements('words_in_order') }} = ' ' and words_in_order <> ' '
-            when words_in_order is not null then false
-        end as is_acknowledgement
-    from text_words
-),
-
-pairs as (
+pairs as {{ evalhouse.materialized() }} (
     select
         trace_id,
         finished_at,
@@ -85,25 +74,22 @@ pairs as (
         rest_hash,
         words,
         content,
-        word_count,
-        content_count,
-        words_in_order,
         lead(trace_id) {{ of_next }} as next_trace_id,
         lead(started_at) {{ of_next }} as next_started_at,
         lead(input_hash) {{ of_next }} as next_input_hash,
         lead(input_embedding) {{ of_next }} as next_input_embedding,
         lead(text_key) {{ of_next }} as next_text_key,
         lead(rest_hash) {{ of_next }} as next_rest_hash,
-        lead(words) {{ of_next }} as next_words,
-        lead(content) {{ of_next }} as next_content,
-        lead(word_count) {{ of_next }} as next_word_count,
-        lead(content_count) {{ of_next }} as next_content_count,
         lead(words_in_order) {{ of_next }} as next_words_in_order,
-        lead(is_acknowledgement) {{ of_next }} as is_next_acknowledgement
-    from keyed
+        lead(words) {{ of_next }} as next_words,
+        lead(content) {{ of_next }} as next_content
+    from text_words
 ),
 
-{{ evalhouse.rephrase_features('pairs') }},
+{{ evalhouse.rephrase_features('pairs', [
+    'trace_id', 'finished_at', 'next_trace_id', 'next_started_at', 'input_hash', 'next_input_hash', 'input_embedding',
+    'next_input_embedding', 'text_key', 'next_text_key', 'rest_hash', 'next_rest_hash', 'next_words_in_order'
+]) }},
 
 compared as (
     select
@@ -113,7 +99,14 @@ compared as (
                 then text_key = next_text_key and rest_hash = next_rest_hash
             else input_hash = next_input_hash
         end as is_next_equal,
-        words_in_order <> ' ' and next_words_in_order <> ' ' as has_words,
+        -- Few are short enough to be one.
+        case
+            when length(next_words_in_order) <= 60
+                then
+                    next_words_in_order <> ' '
+                    and {{ evalhouse.without_acknowledgements('next_words_in_order') }} = ' '
+            when next_words_in_order is not null then false
+        end as is_next_acknowledgement,
         {{ evalhouse.cosine_similarity('input_embedding', 'next_input_embedding') }} as cosine
     from pair_features
 ),
@@ -133,7 +126,7 @@ scored as (
         *,
         case
             when is_next_equal then cast(1 as {{ double }})
-            when has_words then 1 / (1 + {{ evalhouse.exp_safe('-logit') }})
+            when logit is not null then 1 / (1 + {{ evalhouse.exp_safe('-logit') }})
         end as next_similarity
     from weighed
 )
