@@ -823,6 +823,33 @@ def test_marts_over_time_find_the_truth(built) -> None:
     assert "better" not in set(canary.verdict) and canary.sort_values("as_of_date").verdict.iloc[-1] == "worse"
 
 
+def answer_table(answer: pd.DataFrame) -> str:
+    """The answer of an analysis as the README prints it."""
+
+    def cell(value: object) -> str:
+        if pd.isna(value):
+            return ""
+        if isinstance(value, float):
+            return f"{value:g}"
+        return str(value.date() if hasattr(value, "date") else value)
+
+    lines = ["| " + " | ".join(answer.columns) + " |", "|" + "---|" * len(answer.columns)]
+    lines += ["| " + " | ".join(map(cell, row)) + " |" for row in answer.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def test_readme_answers_the_questions(built) -> None:
+    """Every analysis is there with its answer. A wrong one is shown as it should be."""
+    built.dbt("compile", select="resource_type:analysis")
+    compiled = {path.stem: path for path in built.target_path.glob("compiled/**/analyses/*.sql")}
+    assert sorted(compiled) == sorted(path.stem for path in (ROOT / "analyses").glob("*.sql"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, path in compiled.items():
+        assert f"analyses/{name}.sql" in readme, name
+        table = answer_table(built.sql(path.read_text(encoding="utf-8")))
+        assert table in readme, f"{name}:\n{table}"
+
+
 def test_engines_give_the_same_marts(built, engine: str) -> None:
     """Row by row: texts, counts and nulls exactly, floats to 1e-9. The second engine is held against the first."""
     marts = {name: built.mart(name).set_index(grain).sort_index() for name, grain in GRAINS.items()}
