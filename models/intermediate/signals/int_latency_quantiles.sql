@@ -1,0 +1,164 @@
+{#-
+    Quantiles of latency and of time to first token with intervals clustered by unit (Deng, Knoblich and Lu, KDD 2018):
+    the share of values at or below the quantile has the error of a ratio over units, and the order statistics at the
+    ends of the interval of that share are the interval of the quantile. No density is needed.
+-#}
+{{ config(enabled=evalhouse.has_input('traces')) }}
+{%- set quantiles = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99} -%}
+{%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value', 'measure'] -%}
+{%- set double = evalhouse.type_double() %}
+
+with ranked as (
+    select * from {{ ref('evalhouse', 'int_latency_ranks') }}
+),
+
+estimates as {{ evalhouse.materialized() }} (
+    select
+        slice_number,
+        {%- for column in key %}
+        min({{ column }}) as {{ column }},
+        {%- endfor %}
+        count(*) as turns_measured
+        {%- for name, fraction in quantiles.items() %},
+        {{ evalhouse.order_statistic('cast(' ~ fraction ~ ' as ' ~ double ~ ')') }} as {{ name }}
+        {%- endfor %}
+    from ranked
+    group by slice_number
+),
+
+unit_counts as (
+    select
+        ranked.slice_number,
+        ranked.unit_id,
+        sum(ranked.ranks) as w
+        {%- for name in quantiles %},
+        sum(case when ranked.metric_value <= estimates.{{ name }} then ranked.ranks else 0 end) as {{ name }}
+        {%- endfor %}
+    from ranked
+    inner join estimates on ranked.slice_number = estimates.slice_number
+    group by ranked.slice_number, ranked.unit_id
+),
+
+unit_sums as {{ evalhouse.materialized() }} (
+    select
+        slice_number,
+        cast(count(*) as {{ double }}) as units,
+        cast({{ evalhouse.settings().analysis.alpha / 2 }} as {{ double }}) as tail,
+        case when count(*) >= 2 then cast(count(*) - 1 as {{ double }}) end as degrees_of_freedom,
+        sum(w) as w,
+        sum(w * w) as ww
+        {%- for name in quantiles %},
+        sum({{ name }}) / sum(w) as {{ name }}_share,
+        sum({{ name }} * {{ name }}) as {{ name }}_squares,
+        sum({{ name }} * w) as {{ name }}_products
+        {%- endfor %}
+    from unit_counts
+    group by slice_number
+),
+
+guessed as {{ evalhouse.materialized() }} (
+    select
+        *,
+        {%- for name in quantiles %}
+        {{ name }}_squares - 2 * {{ name }}_share * {{ name }}_products + {{ name }}_share * {{ name }}_share * ww
+            as {{ name }}_errors,
+        {%- endfor %}
+        {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
+    from unit_sums
+),
+
+refined_once as {{ evalhouse.materialized() }} (
+    select
+        *,
+        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
+    from guessed
+),
+
+refined_twice as {{ evalhouse.materialized() }} (
+    select
+        *,
+        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
+    from refined_once
+),
+
+share_errors as {{ evalhouse.materialized() }} (
+    select
+        *
+        {%- for name in quantiles %},
+        case
+            when {{ name }}_errors > 0 then critical_value * sqrt(units / (units - 1) * {{ name }}_errors) / w
+            when units >= 2 then cast(0 as {{ double }})
+        end as {{ name }}_half_width
+        {%- endfor %}
+    from refined_twice
+),
+
+bounded as {{ evalhouse.materialized() }} (
+    select
+        slice_number,
+        cast(units as {{ dbt.type_bigint() }}) as units
+        {%- for name, fraction in quantiles.items() %}
+        {#- Enough units for the interval to stay within the data if each had one value. Going by the half width alone
+            would keep those intervals whose error came out too small by chance. #}
+        {%- set enough = 'units * ' ~ (1 - fraction) | round(2) ~ ' > critical_value * critical_value * ' ~ fraction
+            ~ ' and ' ~ fraction ~ ' + ' ~ name ~ '_half_width < 1 and ' ~ fraction ~ ' - ' ~ name
+            ~ '_half_width > 0' %},
+        case
+            when {{ enough }} then cast({{ fraction }} as {{ double }}) - {{ name }}_half_width
+        end as {{ name }}_lower_fraction,
+        case
+            when {{ enough }} then cast({{ fraction }} as {{ double }}) + {{ name }}_half_width
+        end as {{ name }}_upper_fraction
+        {%- endfor %}
+    from share_errors
+),
+
+bounded_ranks as (
+    select
+        ranked.slice_number,
+        ranked.metric_value,
+        ranked.values_before,
+        ranked.values_through,
+        ranked.values_in_slice
+        {%- for name in quantiles %},
+        bounded.{{ name }}_lower_fraction,
+        bounded.{{ name }}_upper_fraction
+        {%- endfor %}
+    from ranked
+    inner join bounded on ranked.slice_number = bounded.slice_number
+),
+
+-- Without an interval of the share the fractions are null, and the sums below count nothing.
+bounds as {{ evalhouse.materialized() }} (
+    select
+        slice_number
+        {%- for name in quantiles %},
+        {{ evalhouse.order_statistic(name ~ '_lower_fraction') }} as {{ name }}_lower,
+        {{ evalhouse.order_statistic(name ~ '_upper_fraction') }} as {{ name }}_upper
+        {%- endfor %}
+    from bounded_ranks
+    group by slice_number
+)
+
+select
+    {{ evalhouse.qualified('estimates', key | join(', ')) }},
+    estimates.turns_measured,
+    bounded.units
+    {%- for name in quantiles %},
+    estimates.{{ name }},
+    case
+        when bounded.{{ name }}_lower_fraction is not null and bounds.{{ name }}_lower < bounds.{{ name }}_upper
+            then bounds.{{ name }}_lower
+    end as {{ name }}_ci_lower,
+    case
+        when bounded.{{ name }}_lower_fraction is not null and bounds.{{ name }}_lower < bounds.{{ name }}_upper
+            then bounds.{{ name }}_upper
+    end as {{ name }}_ci_upper,
+    case
+        when bounded.{{ name }}_lower_fraction is null then 'too_few_units'
+        when bounds.{{ name }}_lower >= bounds.{{ name }}_upper then 'bounds_tied'
+    end as {{ name }}_refused_because
+    {%- endfor %}
+from estimates
+inner join bounded on estimates.slice_number = bounded.slice_number
+inner join bounds on estimates.slice_number = bounds.slice_number
