@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import harness
@@ -442,3 +443,84 @@ def test_failures_and_their_trend_are_what_pandas_finds(warehouse: harness.Wareh
     everyone = modes[(modes["dimension_name"] == "all") & (modes["failure_mode"] == "error")].set_index("failure_date")
     trends = everyone["trend"].sort_index().tolist()
     assert trends[8] == "rising" and "rising" not in trends[:8]
+
+
+# Simulations.
+
+
+def test_the_last_hour_does_not_bias_abandonment(warehouse: harness.Warehouse) -> None:
+    """An answer counts as abandoned after half an hour. At the end of the log nobody has had that half hour yet, and it
+    is there that the treatment has most of its traffic. Both arms are the same: 55 percent are left."""
+    count = 30_000
+    hours = (np.arange(count) + 0.5) / count * 24
+    is_treated = np.random.default_rng(41).random(count) < np.where(hours < 23, 0.05, 0.5)
+    # Evenly spread numbers in place of random ones: every stretch of an arm has very nearly the same share.
+    place_in_arm = np.where(is_treated, np.cumsum(is_treated), np.cumsum(~is_treated))
+    is_left = place_in_arm * np.sqrt(2) % 1 < 0.55
+    delay = place_in_arm * np.sqrt(3) % 1 * 1790
+    started_at = START + pd.to_timedelta(hours, unit="h")
+    traces = pd.DataFrame(
+        {
+            "trace_id": [f"t{row}" for row in range(count)],
+            "unit_id": [f"u{row}" for row in range(count)],
+            "started_at": started_at,
+            "latency_ms": 1000.0,
+            "model_version": np.where(is_treated, "treatment", "control"),
+        }
+    )
+    copies = traces.assign(occurred_at=started_at + pd.to_timedelta(1 + delay, unit="s"))[~is_left]
+    copies = copies[copies["occurred_at"] < START + pd.Timedelta(days=1)]
+    naive = 1 - traces["trace_id"].isin(copies["trace_id"]).groupby(traces["model_version"]).mean()
+    assert naive["treatment"] - 0.55 > 0.02
+    outcomes = copies[["trace_id", "unit_id", "occurred_at"]].assign(
+        event_name="copy", outcome_id="o-" + copies["trace_id"]
+    )
+    load(warehouse, traces, outcomes)
+    (daily,) = run(warehouse, "implicit_signals_daily")
+    rows = daily[daily["signal_name"] == "abandonment"].set_index("model_version")
+    assert (rows["turns_immature"] > 0).all()
+    assert (rows["rate"] - 0.55).abs().max() < 0.002
+    assert ((rows["ci_lower"] < 0.55) & (rows["ci_upper"] > 0.55)).all()
+
+
+def test_intervals_cover_and_units_not_turns_carry_the_error(
+    warehouse_factory: Callable[..., harness.Warehouse],
+) -> None:
+    """Each day is a world of its own: 60 units with moods of their own, half of them on each of two equal versions."""
+    generator = np.random.default_rng(31)
+    days, units, truth = 400, 60, {"error": 0.2, "over_render_limit": 0.05}
+    turns = generator.integers(5, 11, days * units)
+    unit = np.repeat(np.arange(days * units), turns)
+    chance = {name: generator.beta(rate * 3, (1 - rate) * 3, days * units) for name, rate in truth.items()}
+    hit = {name: generator.random(len(unit)) < chance[name][unit] for name in truth}
+    traces = pd.DataFrame(
+        {
+            "trace_id": [f"t{row}" for row in range(len(unit))],
+            "unit_id": unit.astype(str),
+            "session_id": unit.astype(str),
+            "started_at": START + pd.to_timedelta(unit // units, unit="D"),
+            "latency_ms": 1000.0,
+            "status": np.where(hit["error"], "error", "ok"),
+            "output_chars": np.where(hit["over_render_limit"], 200.0, 50.0),
+            "render_limit_chars": 100.0,
+            "model_version": np.where(unit % 2 == 0, "v1", "v2"),
+        }
+    )
+    warehouse = warehouse_factory("duckdb")
+    load(warehouse, traces)
+    warehouse.dbt("run", vars=settings(outcomes=False), select=["+int_turn_rates"])
+    rates = warehouse.mart("int_turn_rates")
+    rates = rates[rates["rate_name"].isin(list(truth))].set_index(["rate_name", "turn_date", "model_version"])
+    truths = rates.index.get_level_values(0).map(truth)
+    assert len(rates) == days * 4
+    covered = (rates["ci_lower"] <= truths) & (truths <= rates["ci_upper"])
+    # 800 intervals each: two standard errors are 1.5 points.
+    assert covered.groupby("rate_name").mean().between(0.93, 0.975).all()
+    arms = rates.unstack("model_version")
+    for name in truth:
+        arm = arms.loc[name]
+        difference = arm["rate", "v1"] - arm["rate", "v2"]
+        clustered = difference / np.hypot(arm["standard_error", "v1"], arm["standard_error", "v2"])
+        errors = [np.sqrt(arm["rate", v] * (1 - arm["rate", v]) / arm["turns_known", v]) for v in ("v1", "v2")]
+        assert 0.025 < (clustered.abs() > stats.t.isf(0.025, 58)).mean() < 0.08, name
+        assert ((difference / np.hypot(*errors)).abs() > stats.norm.isf(0.025)).mean() > 0.15, name
