@@ -14,6 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 MARTS = ("experiment_results", "experiment_health", "guardrail_checks", "experiment_tradeoffs", "input_quality")
+SIGNAL_MARTS = ("implicit_signals_daily", "trace_quality_daily", "failure_modes", "signal_validity")
+SIGNAL_DAYS = 7
+SIGNALS = {
+    "rephrase": "said again",
+    "exact_retry": "sent again",
+    "abandonment_after_negative": "gave up",
+    "copy": "copied",
+    "thumbs_up": "thumbs up",
+    "thumbs_down": "thumbs down",
+}
+MAX_MODES = 6
+MAX_LABELLED = 6
 WIDTH = 110
 MAX_CHECKS = 5
 MAX_SLICES = 8
@@ -27,6 +39,10 @@ NEXT = [
     ("guardrail_checks", "which guardrails hold, which are breached, and since when"),
     ("experiment_subgroups", "who is harmed while the average gains?"),
     ("experiment_tradeoffs", "what got worse while the goal got better?"),
+    ("implicit_signals_daily", "what users do after an answer: said again, copied, gave up, by day and model"),
+    ("trace_quality_daily", "latency, cost, errors, refusals, by day and model"),
+    ("failure_modes, failure_cases", "what breaks, how often, and each failing turn"),
+    ("signal_validity", "which of these signals tells what people say of an answer?"),
     ("input_quality", "what was wrong with the raw rows, and what was done about it"),
     ("dim_metrics, dim_experiments", "the catalogue of both"),
     ("docs/example_world.md", "what was planted in this data, so what the rows above should say"),
@@ -165,6 +181,81 @@ def print_tradeoffs(console: Console, pairs: pd.DataFrame) -> None:
         console.print(line, style="yellow")
 
 
+def everyone_in(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows.dimension_name == "all") & (rows.dimension_value == "all")]
+
+
+def print_signals(console: Console, marts: dict[str, pd.DataFrame]) -> None:
+    """What users do after an answer, by model over the last days of which every turn is known; what fails most; and
+    which signal to trust.
+    """
+    days = everyone_in(marts["implicit_signals_daily"])
+    known = days[days.is_complete.astype(bool) & days.signal_name.isin(list(SIGNALS))]
+    if known.empty:
+        return
+    console.rule("[bold]What users do after an answer[/]", align="left")
+    last = pd.Timestamp(known.signal_date.max())
+    dates = pd.to_datetime(known.signal_date)
+    recent = known[dates > last - pd.Timedelta(days=SIGNAL_DAYS)]
+    console.print(
+        f"per 100 answers, {SIGNAL_DAYS} days to {last:%Y-%m-%d}, whose turns have all had their time", style="dim"
+    )
+    columns = ("model", "answers", *SIGNALS.values())
+    table = new_table(*columns, right=columns[1:])
+    for model, rows in recent.groupby("model_version"):
+        # Days are put together by their number of turns.
+        events = (rows.rate * rows.turns_mature).groupby(rows.signal_name).sum()
+        turns = rows.groupby("signal_name").turns_mature.sum()
+        rates = 100 * events / turns.where(turns > 0)
+        cells = [f"{rates[name]:.1f}" if pd.notna(rates.get(name)) else "-" for name in SIGNALS]
+        table.add_row(escape(model), f"{turns.max():,}", *cells)
+    console.print(table)
+    print_worst_day(console, everyone_in(marts["trace_quality_daily"]))
+    print_failure_modes(console, everyone_in(marts["failure_modes"]), last)
+    print_signal_validity(console, everyone_in(marts["signal_validity"]))
+
+
+def print_worst_day(console: Console, quality: pd.DataFrame) -> None:
+    """The day on which most answers failed."""
+    if quality.empty:
+        return
+    failed = (quality.error_rate.fillna(0) + quality.timeout_rate.fillna(0)) * quality.traces
+    by_day = pd.DataFrame({"failed": failed, "traces": quality.traces}).groupby(quality.trace_date).sum()
+    share = by_day.failed / by_day.traces
+    worst = share.idxmax()
+    line = Text(f"worst day: {pd.Timestamp(worst):%Y-%m-%d}", style="bold")
+    line.append(f"  {share[worst]:.1%} errors and timeouts; the median day has {share.median():.1%}", style="not bold")
+    console.print(line)
+
+
+def print_failure_modes(console: Console, modes: pd.DataFrame, last: pd.Timestamp) -> None:
+    """The commonest failures of the same days."""
+    dates = pd.to_datetime(modes.failure_date)
+    recent = modes[(dates <= last) & (dates > last - pd.Timedelta(days=SIGNAL_DAYS))]
+    sums = recent.groupby("failure_mode")[["failures", "turns"]].sum()
+    sums = sums[sums.failures > 0].sort_values("failures", ascending=False)
+    if sums.empty:
+        return
+    common = [f"{escape(str(name))} {row.failures / row.turns:.1%}" for name, row in sums.head(MAX_MODES).iterrows()]
+    console.print(f"what fails most: {', '.join(common)}")
+
+
+def print_signal_validity(console: Console, validity: pd.DataFrame) -> None:
+    """The signals that tell most about the labels, either way."""
+    known = validity[(validity.status == "ok") & validity.auc.notna()]
+    if known.empty:
+        return
+    known = known.assign(strength=(known.auc - 0.5).abs())
+    for label, rows in known.groupby("label_name"):
+        best = rows.sort_values(["strength", "signal_name"], ascending=[False, True]).head(MAX_LABELLED)
+        console.print(f"which signal tells whether an answer is called [bold]{escape(str(label))}[/]?")
+        table = new_table("signal", "turns", "AUC", "interval", right=("turns", "AUC"))
+        for row in best.itertuples():
+            interval = f"{row.auc_ci_lower:.2f} to {row.auc_ci_upper:.2f}" if pd.notna(row.auc_ci_lower) else "-"
+            table.add_row(escape(row.signal_name), f"{row.turns:,}", f"{row.auc:.2f}", interval)
+        console.print(table)
+
+
 def print_input_quality(console: Console, quality: pd.DataFrame) -> None:
     console.rule("[bold]Input quality[/]", align="left")
     changed = quality[(quality.rows_dropped.fillna(0) > 0) | (quality.rows_repaired.fillna(0) > 0)]
@@ -191,6 +282,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with open_warehouse(arguments, read_only=True) as warehouse:
             marts = {name: warehouse.model(name) for name in MARTS}
+            # A project without traces has none of these.
+            has_signals = all(warehouse.has_model(name) for name in SIGNAL_MARTS)
+            if has_signals:
+                marts |= {name: warehouse.model(name) for name in SIGNAL_MARTS}
             where = f"The marts are in the schema {warehouse.schema(MARTS[0])} of {warehouse.description}."
     except WarehouseError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -212,6 +307,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print_guardrails(console, guardrails[guardrails.experiment_id == experiment_id])
     if not experiments:
         console.print("the marts are empty: no experiment has an exposure yet")
+    if has_signals:
+        console.print()
+        print_signals(console, marts)
     console.print()
     print_input_quality(console, marts["input_quality"])
     console.print()

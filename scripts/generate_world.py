@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import _example_traces as talk
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,7 +54,9 @@ RE_EXPOSURE_SHARE = 0.2
 class Population:
     """People of one kind. `log_odds` are of an event in a session: its level, and what a standard deviation of skill
     and a slow phone add; `drift` is added for each day since the world began. Events without log-odds aren't logged.
-    Somebody's data reaches into the next day, or else the last day would not be complete.
+    Somebody's data reaches into the next day, or else the last day would not be complete. Of those who talk every turn
+    is traced (`_example_traces`), and their events follow from the answers; `late_sessions` more begin in the last
+    minutes, when it is too early to say how they go on.
     """
 
     name: str
@@ -66,6 +69,11 @@ class Population:
     hours_after_last_day: int = 2
     logs_return_visits: bool = False
     is_dirty: bool = False
+    is_dirty_in_traces: bool = False
+    comes_from: int = 0
+    talks: bool = False
+    locale_shares: tuple[float, ...] = ()
+    late_sessions: int = 0
 
 
 POPULATIONS = [
@@ -112,13 +120,36 @@ POPULATIONS = [
         daily_rate=0.75,
         activity_spread=0.3,
     ),
+    Population(
+        "members",
+        1960,
+        {},
+        daily_rate=0.087,
+        activity_spread=0.45,
+        comes_from=7,
+        talks=True,
+        is_dirty_in_traces=True,
+        locale_shares=(0.34, 0.21, 0.10, 0.06, 0.13, 0.08, 0.08),
+        late_sessions=30,
+    ),
+    Population(
+        "newcomers",
+        560,
+        {},
+        daily_rate=0.075,
+        activity_spread=0.45,
+        comes_from=14,
+        talks=True,
+        locale_shares=(0.34, 0.21, 0.10, 0.06, 0.13, 0.08, 0.08),
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One experiment. `effects` maps an arm to shifts of the log-odds of an event in a session (`stars`: of the rating
-    itself); where they fade they are gone, bit by bit, that many days after the person's first exposure.
+    itself); where they fade they are gone, bit by bit, that many days after the person's first exposure. `models` are
+    the model versions that answer in the arms.
     """
 
     experiment_id: str
@@ -133,6 +164,8 @@ class Experiment:
     devices: tuple[str, ...] = ("ios", "android", "web")
     by_organisation: bool = False
     loses_slow_phones: bool = False
+    loses_traces: bool = False
+    models: dict[str, str] = field(default_factory=dict)
     ramp: tuple[tuple[float, dict[str, float]], ...] = ()
     end_is_logged: bool = True
     planned_units: int | None = 1200
@@ -146,6 +179,7 @@ EXPERIMENTS = [
         32.0,
         {"control": 0.5, "treatment": 0.5},
         effects={"treatment": {"task_complete": 0.95, "copy": 0.35, "thumbs_up": 0.4}},
+        models={"treatment": "assistant-2"},
         planned_units=1150,
         planned_looks=5,
     ),
@@ -227,6 +261,26 @@ EXPERIMENTS = [
         effects={"treatment": {"task_complete": 2.4}},
         fades_in_days=10.0,
         planned_units=230,
+    ),
+    Experiment(
+        "answer_model_v3",
+        7.0,
+        36.0,
+        {"control": 0.5, "treatment": 0.5},
+        population="members",
+        models={"control": "assistant-2", "treatment": talk.FRUSTRATING_MODEL},
+        planned_units=1700,
+        planned_looks=4,
+    ),
+    Experiment(
+        "source_links",
+        14.0,
+        36.0,
+        {"control": 0.5, "treatment": 0.5},
+        population="newcomers",
+        models={"control": "assistant-2", "treatment": "assistant-2"},
+        loses_traces=True,
+        planned_units=400,
     ),
 ]
 WARMED_UP_IN_SHADOW = "answer_model_v2"
@@ -322,10 +376,34 @@ TRUTH = {
         "verdicts": {("tasks_per_user", "treatment", "all", "all"): "better"},
         "srm": "pass",
     },
+    "answer_model_v3": {
+        "planted": "A newer model that looks better: it answers faster and costs less. But more of its answers are bad "
+        "(30% against 20%), so its users say it again more often, and as many tasks are completed with more work. "
+        "Speakers of Spanish get the worst of it (56% bad) and leave after the second bad answer.",
+        "says": "`better` on `latency_p95` and `cost_per_session`, `worse` on `rephrase_rate`, nothing on "
+        "`task_completion`; the rephrase guardrail is breached and a rollback is due. `abandonment_rate` is `worse` in "
+        "the slice language = es.",
+        "verdicts": {
+            ("task_completion", "treatment", "all", "all"): "inconclusive",
+            ("rephrase_rate", "treatment", "all", "all"): "worse",
+            ("latency_p95", "treatment", "all", "all"): "better",
+            ("cost_per_session", "treatment", "all", "all"): "better",
+            ("abandonment_rate", "treatment", "language", "es"): "worse",
+        },
+        "srm": "pass",
+    },
+    "source_links": {
+        "planted": "No effect, but the new component forgets to log: no turn of about one treated user in six reaches "
+        "the traces (half of those with a slow Android phone). Exposures and outcomes are all there.",
+        "says": "The units split as planned, but `srm_trace_join` fails: what is measured on turns and sessions is of "
+        "different people in the two arms.",
+        "verdicts": {("task_completion", "treatment", "all", "all"): "inconclusive"},
+        "srm": "pass",
+    },
 }
 
 # Rows of dirt at the default size; other sizes have their share of it. Every one is an extra row, so that a world
-# without dirt has the same results.
+# without dirt has the same results; except the faults of traces, which are in rows that are otherwise right.
 DIRT = {
     "exposures_repeated": (36, "exposures", "an exposure repeated exactly"),
     "exposures_second_arm": (16, "exposures", "a user of sidebar_redesign seen in the other arm as well (a unit each)"),
@@ -337,6 +415,15 @@ DIRT = {
     "outcomes_null_time": (6, "outcomes", "occurred_at is null"),
     "outcomes_null_event": (4, "outcomes", "event_name is null"),
     "outcomes_nan_value": (5, "outcomes", "value is NaN"),
+    "traces_repeated": (40, "traces", "the same trace_id again, loaded later"),
+    "traces_null_unit": (9, "traces", "unit_id is null"),
+    "traces_null_time": (6, "traces", "started_at is null"),
+    "traces_null_id": (5, "traces", "trace_id is null"),
+    "traces_end_before_start": (14, "traces", "ended_at is before started_at: the clocks disagree"),
+    "traces_in_seconds": (60, "traces", "a batch whose latency_ms and ttft_ms are in seconds"),
+    "traces_negative_latency": (8, "traces", "latency_ms is negative"),
+    "traces_twelve_hours": (7, "traces", "ended_at and latency_ms say that the answer took twelve hours"),
+    "traces_unknown_status": (10, "traces", "status is a word that nobody knows (partial)"),
 }
 
 SCHEMAS = {
@@ -363,6 +450,7 @@ SCHEMAS = {
             ("occurred_at", pa.timestamp("us")),
             ("value", pa.float64()),
             ("session_id", pa.string()),
+            ("trace_id", pa.string()),
             ("actor", pa.string()),
             ("loaded_at", pa.timestamp("us")),
         ]
@@ -396,6 +484,57 @@ SCHEMAS = {
             ("phase_started_at", pa.timestamp("us")),
             ("variation_id", pa.string()),
             ("expected_weight", pa.float64()),
+        ]
+    ),
+    "traces": pa.schema(
+        [
+            ("trace_id", pa.string()),
+            ("unit_id", pa.string()),
+            ("session_id", pa.string()),
+            ("turn_index", pa.int64()),
+            ("started_at", pa.timestamp("us")),
+            ("ended_at", pa.timestamp("us")),
+            ("latency_ms", pa.float64()),
+            ("ttft_ms", pa.float64()),
+            ("input_text", pa.string()),
+            ("output_text", pa.string()),
+            ("input_chars", pa.int64()),
+            ("output_chars", pa.int64()),
+            ("input_tokens", pa.int64()),
+            ("output_tokens", pa.int64()),
+            ("cost_usd", pa.float64()),
+            ("provider", pa.string()),
+            ("model_version", pa.string()),
+            ("prompt_version", pa.string()),
+            ("status", pa.string()),
+            ("error_type", pa.string()),
+            ("finish_reason", pa.string()),
+            ("surface", pa.string()),
+            ("render_limit_chars", pa.int64()),
+            ("country", pa.string()),
+            ("device", pa.string()),
+            ("language", pa.string()),
+            ("query_category", pa.string()),
+            ("is_shadow", pa.bool_()),
+            ("shadow_of_trace_id", pa.string()),
+            ("sample_weight", pa.float64()),
+            ("loaded_at", pa.timestamp("us")),
+        ]
+    ),
+    "evaluation_scores": pa.schema(
+        [
+            ("score_id", pa.string()),
+            ("stage", pa.string()),
+            ("evaluator_kind", pa.string()),
+            ("metric_name", pa.string()),
+            ("score", pa.float64()),
+            ("evaluated_at", pa.timestamp("us")),
+            ("trace_id", pa.string()),
+            ("model_version", pa.string()),
+            ("evaluator_id", pa.string()),
+            ("rubric_version", pa.string()),
+            ("sampling_probability", pa.float64()),
+            ("label", pa.string()),
         ]
     ),
 }
@@ -455,7 +594,7 @@ class Users:
 
 
 def make_users(draws: Draws, population: Population, first_index: int, count: int) -> Users:
-    locale = draws.choice("locale", count, [row[2] for row in LOCALES])
+    locale = draws.choice("locale", count, list(population.locale_shares) or [row[2] for row in LOCALES])
     device = draws.choice("device", count, [row[1] for row in DEVICES])
     devices = np.array([row[0] for row in DEVICES])[device]
     is_slow = (devices == "android") & (draws.uniform("slow", count) < SLOW_SHARE_OF_ANDROID)
@@ -511,8 +650,19 @@ def make_sessions(draws: Draws, population: Population, users: Users) -> Session
     local = day * DAY + np.floor((7.0 + 8.0 * daytime) * HOUR)
     start = (local - users.utc_offset[user] * HOUR).astype(np.int64)
     duration = np.ceil(45.0 + 200.0 * np.exp(0.8 * draws.normal("duration", len(user)))).astype(np.int64)
-    inside = (start >= 0) & (start + duration < end)
+    inside = (start >= population.comes_from * DAY) & (start + duration < end)
     user, start, duration = user[inside], start[inside], duration[inside]
+    if population.late_sessions:
+        last_start = np.full(users.count, -1)
+        np.maximum.at(last_start, user, start)
+        asleep = np.flatnonzero(last_start < end - DAY)
+        late = draws.pick("late_sessions", asleep, round(population.late_sessions * users.count / population.size))
+        user = np.concatenate([user, late])
+        ago = np.floor(45 + 1800 * draws.uniform("late_sessions/ago", len(late))).astype(np.int64)
+        start = np.concatenate([start, end - ago])
+        duration = np.concatenate([duration, np.full(len(late), 40)])
+        order = np.lexsort((start, user))
+        user, start, duration = user[order], start[order], duration[order]
     is_return = np.concatenate([[False], user[1:] == user[:-1]]) if len(user) else np.zeros(0, dtype=bool)
     return Sessions(user, start, duration, is_return)
 
@@ -637,6 +787,7 @@ def make_outcomes(draws: Draws, population: Population, users: Users, sessions: 
         "time": np.concatenate([part[2] for part in parts]),
         "value": np.concatenate([part[3] for part in parts]),
         "actor": np.concatenate([part[4] for part in parts]),
+        "trace": np.full(len(session), -1),
     }
 
 
@@ -647,8 +798,8 @@ def loading_time(draws: Draws, name: str, times: np.ndarray) -> np.ndarray:
     return (times // HOUR + 1 + delay) * HOUR
 
 
-def share(key: str, users: int) -> int:
-    return round(DIRT[key][0] * users / DEFAULT_USERS)
+def share(key: str, users: int, of: int = DEFAULT_USERS) -> int:
+    return round(DIRT[key][0] * users / of)
 
 
 def concat(rows: dict, extra: dict) -> dict:
@@ -768,6 +919,116 @@ def dirty_outcomes(draws: Draws, users: Users, rows: dict, planted: dict) -> dic
     return rows
 
 
+def make_turns(draws: Draws, population: Population, users: Users, sessions: Sessions, acting: list[Acting]) -> dict:
+    """What was said and answered in the sessions. A turn that is lost happened, but was not logged."""
+    versions = list(talk.MODELS)
+    model = np.full(len(sessions.user), versions.index(talk.DEFAULT_MODEL))
+    prompt = np.full(len(sessions.user), "p1", dtype=object)
+    is_lost = np.zeros(users.count, dtype=bool)
+    for act in acting:
+        for index, arm in enumerate(act.experiment.arms):
+            is_in = act.arm == index
+            model = np.where(is_in, versions.index(act.experiment.models[arm]), model)
+            if index:
+                prompt[is_in] = prompt_version(act.experiment, arm)
+        if act.experiment.loses_traces:
+            treated = np.unique(sessions.user[act.arm == 1])
+            is_lost[treated] = users.is_slow[treated] & (draws.uniform("lost", users.count)[treated] < 0.5)
+    end = WORLD_DAYS * DAY + population.hours_after_last_day * HOUR
+    turns = talk.converse(draws, users, sessions, model, end)
+    turns["prompt"] = prompt[turns["session"]]
+    turns["is_lost"] = is_lost[turns["user"]]
+    return turns
+
+
+def prompt_version(experiment: Experiment, arm: str) -> str:
+    return f"p1-{experiment.experiment_id}-{arm}"
+
+
+def logged_traces(draws: Draws, turns: dict) -> dict:
+    """The turns that were logged, and the shadow answers of a candidate to some of them. A number below 0 is null."""
+    total = len(turns["session"])
+    rows = {
+        key: turns[key]
+        for key in (
+            *("session", "user", "step", "model", "prompt", "status", "latency", "ttft", "text", "category"),
+            *("input_chars", "output_chars", "input_tokens", "output_tokens", "cost", "is_narrow", "has_text"),
+            *("has_session", "is_empty", "loaded", "start"),
+        )
+    }
+    rows |= {
+        "trace": np.arange(total),
+        "ended": turns["finish"],
+        "latency": turns["latency"].astype(np.float64),
+        "ttft": np.where(turns["ttft"] < 0, np.nan, turns["ttft"]),
+        "shadow_of": np.full(total, -1),
+        "is_known_status": np.ones(total, dtype=bool),
+        "is_last": turns["is_last"],
+    }
+    rows = take(rows, np.flatnonzero(~turns["is_lost"]))
+    is_mirrored = draws.uniform("shadow", total)[rows["trace"]] < talk.SHADOWED_SHARE
+    at = np.flatnonzero(is_mirrored & (rows["start"] >= talk.SHADOWED_FROM_DAY * DAY) & (rows["status"] == 0))
+    candidate = talk.MODELS[talk.CANDIDATE]
+    spread = np.exp(candidate.latency_spread * draws.normal("shadow/latency", len(at)))
+    latency = np.round(candidate.latency_ms * spread)
+    length = np.exp(0.6 * draws.normal("shadow/length", len(at)))
+    shadows = take(
+        rows,
+        at,
+        model=np.full(len(at), list(talk.MODELS).index(talk.CANDIDATE)),
+        prompt=np.full(len(at), "p1", dtype=object),
+        latency=latency,
+        ttft=np.round(0.25 * latency),
+        ended=rows["start"][at] + np.rint(latency / 1000.0).astype(np.int64),
+        output_chars=np.round(candidate.output_chars * length).astype(np.int64),
+        output_tokens=np.round(candidate.output_chars * length / 4).astype(np.int64),
+        shadow_of=rows["trace"][at],
+        trace=total + np.arange(len(at)),
+    )
+    shadows["is_empty"] = shadows["output_chars"] == 0
+    return concat(rows, shadows)
+
+
+def dirty_traces(draws: Draws, population: Population, users: Users, rows: dict, planted: dict) -> dict:
+    """Add the planted dirt: first the faults of rows that are otherwise right, then rows that must be dropped."""
+    counts = {key: share(key, users.count, population.size) for key in DIRT if key.startswith("traces")}
+    rows = {key: values.copy() for key, values in rows.items()}
+    is_sound = (rows["shadow_of"] < 0) & (rows["status"] == 0) & (rows["start"] < (WORLD_DAYS - 2) * DAY)
+
+    def pick(key: str, candidates: np.ndarray) -> np.ndarray:
+        at = draws.pick(key, np.flatnonzero(candidates & is_sound), counts[key])
+        is_sound[at] = False
+        return at
+
+    start, latency = rows["start"], rows["latency"]
+    at = pick("traces_in_seconds", (start // DAY == talk.SECONDS_DAY) & (latency >= 2000))
+    rows["latency"][at], rows["ttft"][at] = latency[at] / 1000.0, rows["ttft"][at] / 1000.0
+    at = pick("traces_end_before_start", latency >= 0)
+    back = 5 + np.floor(900 * draws.uniform("traces_end_before_start/by", len(at))).astype(np.int64)
+    rows["ended"][at] = start[at] - back
+    at = pick("traces_negative_latency", latency >= 2000)
+    rows["latency"][at] = -latency[at]
+    at = pick("traces_twelve_hours", rows["is_last"])
+    rows["latency"][at], rows["ended"][at] = 43_197_000.0, start[at] + 43_197
+    at = pick("traces_unknown_status", latency >= 0)
+    rows["is_known_status"][at] = False
+
+    clean = rows
+    last = int(rows["trace"].max(initial=-1))
+    everyone = rows["shadow_of"] < 0
+    at = pick("traces_repeated", everyone)
+    wait = 1 + np.floor(30.0 * draws.uniform("traces_repeated/wait", len(at))).astype(np.int64)
+    rows = concat(rows, take(clean, at, loaded=clean["loaded"][at] + wait * HOUR))
+    for key, column in (("traces_null_unit", "user"), ("traces_null_time", "start"), ("traces_null_id", "trace")):
+        at = pick(key, everyone)
+        fresh = {"trace": last + 1 + np.arange(len(at))} | {column: np.full(len(at), -1)}
+        rows = concat(rows, take(clean, at, **fresh))
+        last += len(at)
+    for key, count in counts.items():
+        planted[key] = planted.get(key, 0) + count
+    return rows
+
+
 def names(prefix: str, numbers: np.ndarray, width: int) -> pa.Array:
     """Identifiers such as u00042; a negative number is null."""
     digits = pc.utf8_lpad(pc.cast(pa.array(numbers, mask=numbers < 0), pa.string()), width, padding="0")
@@ -818,7 +1079,7 @@ def exposure_table(users: Users, rows: dict, first_session: int) -> pa.Table:
     return pa.table(columns, schema=SCHEMAS["exposures"])
 
 
-def outcome_table(users: Users, rows: dict, first_session: int, first_outcome: int) -> pa.Table:
+def outcome_table(users: Users, rows: dict, first_session: int, first_outcome: int, first_trace: int) -> pa.Table:
     is_null = np.isnan(rows["value"]) & ~rows["is_nan"]
     columns = {
         "outcome_id": names("o", rows["outcome"] + first_outcome, 6),
@@ -826,11 +1087,99 @@ def outcome_table(users: Users, rows: dict, first_session: int, first_outcome: i
         "event_name": text(rows["event"]),
         "occurred_at": moments(rows["time"]),
         "value": pa.array(rows["value"], pa.float64(), mask=is_null, from_pandas=False),
-        "session_id": names("s", rows["session"] + first_session, 5),
-        "actor": labels(["user", "assistant"], rows["actor"]),
+        "session_id": names("s", np.where(rows["session"] >= 0, rows["session"] + first_session, -1), 5),
+        "trace_id": names("t", np.where(rows["trace"] >= 0, rows["trace"] + first_trace, -1), 5),
+        "actor": labels(["user", "assistant", "agent"], rows["actor"]),
         "loaded_at": moments(rows["loaded"]),
     }
     return pa.table(columns, schema=SCHEMAS["outcomes"])
+
+
+def trace_table(users: Users, rows: dict, first_session: int, first_trace: int) -> pa.Table:
+    status = rows["status"]
+    words = np.array(talk.STATUSES)[status]
+    is_refused, is_failed = words == "refusal", (words == "error") | (words == "timeout")
+    is_widget = rows["is_narrow"]
+    device = users.device[rows["owner"]]
+    error = np.where(rows["trace"] % 3 == 0, "rate_limited", "server_error")
+    error = np.where(words == "timeout", "upstream_timeout", np.where(words == "error", error, ""))
+    finish = np.where(is_refused, "content_filter", np.where(rows["output_chars"] > 1800, "length", "stop"))
+    finish = np.where(is_failed, "error", np.where(words == "cancelled", "cancelled", finish))
+    is_shadow = rows["shadow_of"] >= 0
+    one = np.ones(len(status), dtype=np.int64)
+    columns = {
+        "trace_id": names("t", np.where(rows["trace"] >= 0, rows["trace"] + first_trace, -1), 5),
+        "unit_id": names("u", np.where(rows["user"] >= 0, rows["user"] + users.first_index + 1, -1), 5),
+        "session_id": names("s", np.where(rows["has_session"], rows["session"] + first_session, -1), 5),
+        "turn_index": pa.array(rows["step"] + 1, pa.int64()),
+        "started_at": moments(rows["start"]),
+        "ended_at": moments(rows["ended"]),
+        "latency_ms": pa.array(rows["latency"], pa.float64()),
+        "ttft_ms": pa.array(rows["ttft"], pa.float64(), mask=np.isnan(rows["ttft"])),
+        "input_text": text(np.where(rows["has_text"], rows["text"], "")),
+        "output_text": text(np.where(is_refused & rows["has_text"], talk.REFUSAL, "")),
+        "input_chars": pa.array(rows["input_chars"], pa.int64()),
+        "output_chars": pa.array(rows["output_chars"], pa.int64()),
+        "input_tokens": pa.array(rows["input_tokens"], pa.int64()),
+        "output_tokens": pa.array(rows["output_tokens"], pa.int64()),
+        "cost_usd": pa.array(rows["cost"], pa.float64()),
+        "provider": labels(["own"], 0 * one),
+        "model_version": labels(list(talk.MODELS), rows["model"]),
+        "prompt_version": text(rows["prompt"]),
+        "status": text(np.where(rows["is_known_status"], words, "partial")),
+        "error_type": text(error),
+        "finish_reason": text(finish),
+        "surface": text(np.where(is_widget, talk.NARROW_SURFACE, np.where(device == "web", "web", "app"))),
+        "render_limit_chars": pa.array(talk.NARROW_LIMIT * one, pa.int64(), mask=~is_widget),
+        "country": text(users.country[rows["owner"]]),
+        "device": text(device),
+        "language": text(users.language[rows["owner"]]),
+        "query_category": text(rows["category"]),
+        "is_shadow": pa.array(is_shadow, pa.bool_()),
+        "shadow_of_trace_id": names("t", np.where(is_shadow, rows["shadow_of"] + first_trace, -1), 5),
+        "sample_weight": pa.array(talk.NARROW_WEIGHT * one, pa.float64(), mask=~is_widget),
+        "loaded_at": moments(rows["loaded"]),
+    }
+    return pa.table(columns, schema=SCHEMAS["traces"])
+
+
+def score_table(turns: dict, rows: dict, first_trace: int, first_score: int) -> pa.Table:
+    is_human = rows["is_human"]
+    count = len(is_human)
+    helpful = np.where(rows["score"] >= 0.5, "helpful", "not helpful")
+    columns = {
+        "score_id": names("h", np.arange(count) + first_score, 4),
+        "stage": labels(["online"], np.zeros(count, dtype=np.int64)),
+        "evaluator_kind": text(np.where(is_human, "human", "llm_judge")),
+        "metric_name": labels(["helpful"], np.zeros(count, dtype=np.int64)),
+        "score": pa.array(rows["score"], pa.float64()),
+        "evaluated_at": moments(rows["time"]),
+        "trace_id": names("t", rows["turn"] + first_trace, 5),
+        "model_version": labels(list(talk.MODELS), turns["model"][rows["turn"]]),
+        "evaluator_id": text(np.where(is_human, np.array(["ann", "bo", "cy"])[rows["turn"] % 3], "judge-1")),
+        "rubric_version": labels(["r1"], np.zeros(count, dtype=np.int64)),
+        "sampling_probability": pa.array(np.round(rows["probability"], 4), pa.float64(), mask=~is_human),
+        "label": text(np.where(is_human, helpful, "")),
+    }
+    return pa.table(columns, schema=SCHEMAS["evaluation_scores"])
+
+
+def truth_of_turns(users: Users, turns: dict, first_session: int, first_trace: int) -> dict:
+    """What is true of each turn: what it is to the turn before it in its session, and whether its answer is good."""
+    count = len(turns["session"])
+    return {
+        "trace_id": names("t", np.arange(count) + first_trace, 5).to_pylist(),
+        "unit_id": names("u", turns["user"] + users.first_index + 1, 5).to_pylist(),
+        "session": turns["session"] + first_session,
+        "step": turns["step"],
+        "kind": np.array(talk.KINDS)[turns["kind"]],
+        "is_good": turns["is_good"],
+        "is_lost": turns["is_lost"],
+        "language": users.language[turns["user"]],
+        "model_version": np.array(list(talk.MODELS))[turns["model"]],
+        "text": turns["text"],
+        "gap": turns["gap"],
+    }
 
 
 def day(value: float | None) -> np.datetime64 | None:
@@ -841,7 +1190,6 @@ def registry_tables() -> dict[str, pa.Table]:
     experiments, variations, phases = [], [], []
     for experiment in EXPERIMENTS:
         control = next(iter(experiment.arms))
-        changes_model = experiment.experiment_id == WARMED_UP_IN_SHADOW
         experiments.append(
             {
                 "experiment_id": experiment.experiment_id,
@@ -862,8 +1210,8 @@ def registry_tables() -> dict[str, pa.Table]:
                     "variation_id": arm,
                     "is_control": arm == control,
                     "expected_weight": weight,
-                    "model_version": "assistant-2" if arm != control and changes_model else "assistant-1",
-                    "prompt_version": "p1" if arm == control else f"p1-{experiment.experiment_id}-{arm}",
+                    "model_version": experiment.models.get(arm, "assistant-1"),
+                    "prompt_version": "p1" if arm == control else prompt_version(experiment, arm),
                 }
             )
         for phase_start, weights in experiment.ramp:
@@ -881,7 +1229,7 @@ def registry_tables() -> dict[str, pa.Table]:
 
 
 def csv_column(column: pa.ChunkedArray) -> pa.Array:
-    """The column as text, null as nothing. No value of this world needs quoting."""
+    """The column as text, null as nothing."""
     column = column.combine_chunks()
     if pa.types.is_timestamp(column.type):
         stamps = column.to_numpy(zero_copy_only=False).astype("datetime64[s]")
@@ -891,7 +1239,9 @@ def csv_column(column: pa.ChunkedArray) -> pa.Array:
         return pa.array(["" if x is None else "NaN" if x != x else f"{x:.10g}" for x in column.to_pylist()])
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "true", "false")
-    return pc.fill_null(pc.cast(column, pa.string()), "")
+    lines = pc.fill_null(pc.cast(column, pa.string()), "")
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(lines, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(lines, '[",\n]'), quoted, lines)
 
 
 class Writer:
@@ -927,12 +1277,16 @@ class Writer:
             file.close()
 
 
-def generate(users: int, seed: int, folder: Path, form: str = "csv", progress: bool = True) -> dict:
-    """Write the five raw tables; returns the rows written and the dirt planted."""
+def generate(
+    users: int, seed: int, folder: Path, form: str = "csv", progress: bool = True, truth: list | None = None
+) -> dict:
+    """Write the raw tables; returns the rows written and the dirt planted. What is true of each turn, and is in no
+    table, is appended to `truth`: columns of a batch of people.
+    """
     began = time.monotonic()
     writer = Writer(folder, form)
     planted: dict[str, int] = {}
-    first_session = first_outcome = 1
+    first_session = first_outcome = first_trace = first_score = 1
     for name, table in registry_tables().items():
         writer.write(name, table)
     batch = first_index = 0
@@ -944,12 +1298,32 @@ def generate(users: int, seed: int, folder: Path, form: str = "csv", progress: b
             sessions = make_sessions(draws, population, people)
             exposures, acting = make_exposures(draws, population, people, sessions)
             exposures = loaded_exposures(draws, exposures)
-            outcomes = loaded_outcomes(draws, make_outcomes(draws, population, people, sessions, acting))
+            if population.talks:
+                turns = make_turns(draws, population, people, sessions, acting)
+                end = WORLD_DAYS * DAY + population.hours_after_last_day * HOUR
+                outcomes = loaded_outcomes(draws, talk.reactions(draws, turns, end))
+                traces = logged_traces(draws, turns)
+            else:
+                outcomes = loaded_outcomes(draws, make_outcomes(draws, population, people, sessions, acting))
             if population.is_dirty:
                 exposures = dirty_exposures(draws, people, sessions, exposures, planted)
                 outcomes = dirty_outcomes(draws, people, outcomes, planted)
             writer.write("exposures", exposure_table(people, by_loading(exposures), first_session))
-            writer.write("outcomes", outcome_table(people, by_loading(outcomes), first_session, first_outcome))
+            outcomes_written = outcome_table(people, by_loading(outcomes), first_session, first_outcome, first_trace)
+            writer.write("outcomes", outcomes_written)
+            if population.talks:
+                traces["owner"] = traces["user"].copy()
+                if population.is_dirty_in_traces:
+                    traces = dirty_traces(draws, population, people, traces, planted)
+                traces = take(traces, np.lexsort((traces["trace"], traces["start"], traces["loaded"])))
+                writer.write("traces", trace_table(people, traces, first_session, first_trace))
+                if population.is_dirty_in_traces:
+                    rated = talk.scores(draws, turns, end - 3 * DAY, people.count / population.size)
+                    writer.write("evaluation_scores", score_table(turns, rated, first_trace, first_score))
+                    first_score += len(rated["turn"])
+                if truth is not None:
+                    truth.append(truth_of_turns(people, turns, first_session, first_trace))
+                first_trace += max(int(traces["trace"].max(initial=-1)) + 1, len(turns["session"]))
             batch += 1
             left -= people.count
             first_index += people.count

@@ -9,7 +9,8 @@
     {%- do evalhouse._settings_denominators(items, fields) -%}
     {%- do evalhouse._settings_caps(items, fields) -%}
     {%- do evalhouse._settings_steps(items, fields) -%}
-    {%- do evalhouse._settings_measures(items, ['outcomes', 'turns', 'sessions'] + facts | map(attribute='name') | list, inputs) -%}
+    {%- set fact_names = ['outcomes', 'turns', 'sessions'] + facts | map(attribute='name') | list -%}
+    {%- do evalhouse._settings_measures(items, fact_names, inputs) -%}
     {%- do return(items | map('last') | list) -%}
 {%- endmacro -%}
 

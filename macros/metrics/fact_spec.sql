@@ -1,6 +1,6 @@
 {#- Where the rows of a fact are and which SQL gives unit, time and load time: {name, relation, unit, time, loaded_at,
-    columns}. `outcomes`, `traces`, `turns` and `sessions` are the package's own; a name from `facts` is a relation of the
-    user. -#}
+    columns}. `outcomes`, `traces`, `turns` and `sessions` are the package's own; a name from `facts` is a relation of
+    the user. -#}
 {% macro fact_spec(name) -%}
     {%- if name == 'outcomes' -%}
         {%- set has_load_time = 'loaded_at' in evalhouse.raw_columns('outcomes') -%}

@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 {% macro duckdb__seconds_between(earlier, later) -%}
-    (epoch({{ later }}) - epoch({{ earlier }}))
+    ((epoch_us({{ later }}) - epoch_us({{ earlier }})) / 1e6)
 {%- endmacro %}
 
 {% macro postgres__seconds_between(earlier, later) -%}

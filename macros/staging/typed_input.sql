@@ -1,6 +1,7 @@
 {#- One select over the user's table in which every column of the contract exists with its type: a column that the
     table lacks is null, an input that the project does not have is an empty relation. Kinds: text (blank is null),
-    double, boolean, timestamp (UTC), double_array (a vector), and presence_of:<column> (true where the raw column is not null). -#}
+    double, boolean, timestamp (UTC), double_array (a vector), and presence_of:<column> (true where the raw column is
+    not null). -#}
 {% macro typed_input(input_name, columns, required, extra_columns=[]) -%}
     {%- set found = evalhouse.raw_columns(input_name) -%}
     {%- set relation = source('evalhouse_raw', input_name) -%}

@@ -32,7 +32,14 @@ from dbt_common.exceptions import CompilationError
 
 REPO = Path(__file__).resolve().parents[2]
 
-ROOT_KEYS = "raw_schema, source_tables, inputs, dimensions, protected_dimensions, metrics, facts, guardrails, analysis"
+ROOT_KEYS = (
+    "raw_schema, source_tables, inputs, dimensions, protected_dimensions, metrics, facts, guardrails, signals, analysis"
+)
+SIGNALS_KEYS = (
+    "rephrase_window_seconds, follow_up_window_seconds, abandonment_minutes, session_gap_minutes, rephrase_weights"
+)
+SECONDS = "a number of seconds above 0, at most a day"
+MINUTES = "a number of minutes above 0, at most a day"
 EVERY = "name, description, type, fact, role, direction, delay_hours, window_hours"
 METRIC_KEYS = (
     "name, description, type, fact, role, direction, where, value, aggregate, denominator, delay_hours, window_hours, "
@@ -41,7 +48,7 @@ METRIC_KEYS = (
 ANALYSIS_KEYS = (
     "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, lookback_days, as_of"
 )
-INPUTS = "exposures, experiments, experiment_variations, experiment_phases, outcomes"
+INPUTS = "exposures, experiments, experiment_variations, experiment_phases, outcomes, traces, evaluation_scores"
 TYPES = "proportion, mean, ratio, quantile, retention, participation, funnel"
 DIMENSION = "a plain column name that neither SQL nor evalhouse uses itself"
 SNAKE_CASE = "a unique snake_case name of at most 50 characters"
@@ -108,7 +115,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"metrics": [{"name": "m", "fact": "outcomes"}]}, f"metrics[0] (m).type is missing; allowed: {TYPES}"),
     (
         {"metrics": [{"name": "m", "type": "mean"}]},
-        "metrics[0] (m).fact is missing; allowed: outcomes or the name of one of facts",
+        "metrics[0] (m).fact is missing; allowed: outcomes, turns, sessions or the name of one of facts",
     ),
     (metric("proporton"), f"metrics[0] (m).type is 'proporton'; allowed: {TYPES}"),
     (metric(directon="increase"), f"metrics[0] (m).directon is not a known key; allowed: {METRIC_KEYS}"),
@@ -116,7 +123,8 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     (metric(role="primary"), "metrics[0] (m).role is 'primary'; allowed: goal, secondary, guardrail"),
     (metric(role=True), "metrics[0] (m).role is true; allowed: goal, secondary, guardrail"),
     (metric(description=3), "metrics[0] (m).description is 3; allowed: text"),
-    (metric(fact="turns"), "metrics[0] (m).fact is 'turns'; allowed: outcomes"),
+    (metric(fact="turns"), "metrics[0] (m).fact is 'turns'; add traces to inputs"),
+    (metric(fact="visits"), "metrics[0] (m).fact is 'visits'; allowed: outcomes, turns, sessions"),
     ({**metric(), "inputs": ["exposures"]}, "metrics[0] (m).fact is 'outcomes'; add outcomes to inputs"),
     (metric(where="  "), "metrics[0] (m).where is '  '; allowed: a SQL condition, as text"),
     (metric(where=1), "metrics[0] (m).where is 1; allowed: a SQL condition, as text"),
@@ -143,7 +151,10 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         metric("ratio", denominator={"wher": "x"}),
         "metrics[0] (m).denominator.wher is not a known key; allowed: fact, where, value, aggregate",
     ),
-    (metric("ratio", denominator={"fact": "turns"}), "metrics[0] (m).denominator.fact is 'turns'; allowed: outcomes"),
+    (
+        metric("ratio", denominator={"fact": "sessions"}),
+        "metrics[0] (m).denominator.fact is 'sessions'; add traces to inputs",
+    ),
     (
         metric("ratio", denominator={"aggregate": "count_distinct"}),
         "metrics[0] (m).denominator.value is missing; aggregate count_distinct needs it",
@@ -271,7 +282,10 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"metrics": [{**MEAN, "name": f"m{i}"} for i in range(101)]}, "metrics has 101 entries; allowed: at most 100"),
     (
         fact(name="turns"),
-        (f"facts[0] (turns).name is 'turns'; allowed: {SNAKE_CASE}, not outcomes, turns, sessions or exposures"),
+        (
+            f"facts[0] (turns).name is 'turns'; allowed: {SNAKE_CASE}, "
+            "not outcomes, traces, turns, sessions or exposures"
+        ),
     ),
     (
         fact(relation="a.b.c.d"),
@@ -320,6 +334,19 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         {**metric(), "guardrails": [{"metric": "m", "margin_absolute": 1}] * 2},
         "guardrails[1] (m).metric is 'm'; choose another, it is taken by guardrails[0]",
     ),
+    ({"signals": {"rephrase_window": 300}}, f"signals.rephrase_window is not a known key; allowed: {SIGNALS_KEYS}"),
+    ({"signals": {"rephrase_window_seconds": 0}}, f"signals.rephrase_window_seconds is 0; allowed: {SECONDS}"),
+    (
+        {"signals": {"follow_up_window_seconds": "120"}},
+        f"signals.follow_up_window_seconds is '120'; allowed: {SECONDS}",
+    ),
+    ({"signals": {"abandonment_minutes": 2000}}, f"signals.abandonment_minutes is 2000; allowed: {MINUTES}"),
+    ({"signals": {"session_gap_minutes": True}}, f"signals.session_gap_minutes is true; allowed: {MINUTES}"),
+    (
+        {"signals": {"rephrase_weights": "my weights"}},
+        "signals.rephrase_weights is 'my weights'; allowed: table, schema.table or database.schema.table",
+    ),
+    ({"signals": 300}, "signals is 300; allowed: a mapping"),
     ({"analysis": {"alpa": 0.05}}, f"analysis.alpa is not a known key; allowed: {ANALYSIS_KEYS}"),
     ({"analysis": {"alpha": 5}}, "analysis.alpha is 5; allowed: a number above 0 and below 0.5"),
     ({"analysis": {"alpha": 0.5}}, "analysis.alpha is 0.5; allowed: a number above 0 and below 0.5"),
@@ -417,6 +444,13 @@ NEUTRAL = {
     "metrics": [],
     "facts": [],
     "guardrails": [],
+    "signals": {
+        "rephrase_window_seconds": 300,
+        "follow_up_window_seconds": 120,
+        "abandonment_minutes": 30,
+        "session_gap_minutes": 30,
+        "rephrase_weights": None,
+    },
     "analysis": {
         "alpha": 0.05,
         "correction": "holm",
@@ -520,6 +554,7 @@ def test_everything_else_set(project: Project) -> None:
             {"metric": "m", "margin_absolute": 0},
             {"metric": "n", "margin_relative": 0.1, "action": "rollback", "slices": []},
         ],
+        "signals": {"abandonment_minutes": 45, "rephrase_weights": "mine.weights"},
         "analysis": {"alpha": 0.01, "correction": "none", "bayesian": True},
     }
     assert project.settings(given) == {
@@ -531,6 +566,7 @@ def test_everything_else_set(project: Project) -> None:
             {"metric": "m", "margin_absolute": 0, "margin_relative": None, "action": "pause", "slices": ["language"]},
             {"metric": "n", "margin_absolute": None, "margin_relative": 0.1, "action": "rollback", "slices": []},
         ],
+        "signals": {**NEUTRAL["signals"], "abandonment_minutes": 45, "rephrase_weights": "mine.weights"},
         "analysis": {**NEUTRAL["analysis"], "alpha": 0.01, "correction": "none", "bayesian": True},
     }
 
@@ -645,6 +681,7 @@ def test_documentation_lists_every_key(project: Project) -> None:
         "metrics: steps": "step",
         "facts": "fact",
         "guardrails": "guardrail",
+        "signals": "signals",
         "analysis": "analysis",
     }
     for title, table in tables.items():

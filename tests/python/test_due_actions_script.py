@@ -189,9 +189,8 @@ def test_no_warehouse(marts: Callable[..., harness.Warehouse], tmp_path: Path) -
     assert not (tmp_path / "none.duckdb").exists()
 
 
-def test_a_duckdb_file_can_be_asked_beside_a_reader(marts: Callable[..., harness.Warehouse], engine: str) -> None:
-    if engine != "duckdb":
-        pytest.skip("a server has many readers")
+@pytest.mark.parametrize("engine", ["duckdb"], indirect=True)
+def test_a_duckdb_file_can_be_asked_beside_a_reader(marts: Callable[..., harness.Warehouse]) -> None:
     warehouse = marts(PAUSE)
     warehouse.disconnect()
     reader = duckdb.connect(str(warehouse.path), read_only=True)

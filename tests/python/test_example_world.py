@@ -16,13 +16,18 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import stats
+from scripts_runner import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "example_world.md"
-GUARDRAILS = 2
+GUARDRAILS = 5
 MARGIN = 0.02
 NOT_ENDED = {"tone_of_voice", "small_model"}
-TABLES = ("exposures", "outcomes", "experiments", "experiment_variations", "experiment_phases")
+TRACED = ("answer_model_v3", "source_links")
+TABLES = (
+    *("exposures", "outcomes", "experiments", "experiment_variations", "experiment_phases"),
+    *("traces", "evaluation_scores"),
+)
 
 # How input_quality counts each kind of planted row: input, rule, rows_dropped or rows_repaired.
 QUALITY_RULES = {
@@ -34,11 +39,20 @@ QUALITY_RULES = {
     "outcomes_null_time": ("outcomes", "missing_key", "rows_dropped"),
     "outcomes_null_event": ("outcomes", "missing_key", "rows_dropped"),
     "outcomes_nan_value": ("outcomes", "unusable_value", "rows_repaired"),
+    "traces_repeated": ("traces", "duplicate", "rows_dropped"),
+    "traces_null_unit": ("traces", "missing_key", "rows_dropped"),
+    "traces_null_time": ("traces", "missing_key", "rows_dropped"),
+    "traces_null_id": ("traces", "missing_key", "rows_dropped"),
+    "traces_end_before_start": ("traces", "end_before_start", "rows_repaired"),
+    "traces_in_seconds": ("traces", "latency_in_seconds", "rows_repaired"),
+    "traces_negative_latency": ("traces", "implausible_latency", "rows_repaired"),
+    "traces_twelve_hours": ("traces", "implausible_end", "rows_repaired"),
+    "traces_unknown_status": ("traces", "unknown_status", "rows_repaired"),
 }
 
 
 def load_generator() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("generate_world", ROOT / "scripts" / "generate_world.py")
+    specification = importlib.util.spec_from_file_location("generate_world", SCRIPTS / "generate_world.py")
     module = importlib.util.module_from_spec(specification)
     sys.modules["generate_world"] = module
     specification.loader.exec_module(module)
@@ -73,7 +87,18 @@ def seed_types() -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def regenerated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("world")
-    return folder, world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, folder, progress=False)
+    return folder, generated_world(folder)
+
+
+def generated_world(folder: Path) -> dict:
+    """What the generator says about the world that it has made; `turns` is what is true of each turn."""
+    truth: list[dict] = []
+    made = world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, folder, progress=False, truth=truth)
+    turns = pd.concat([pd.DataFrame(batch) for batch in truth], ignore_index=True)
+    is_same = turns.session.shift(-1) == turns.session
+    turns["next_kind"] = turns.kind.shift(-1).where(is_same, None)
+    turns["next_text"] = turns.text.shift(-1).where(is_same, None)
+    return {**made, "turns": turns}
 
 
 # An analysis that shares nothing with the package.
@@ -281,6 +306,66 @@ def breach_table(seeds: dict[str, pd.DataFrame]) -> str:
     return "\n".join(lines)
 
 
+def served_traces(seeds: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The turns that users saw, once each; latencies as they were before the dirt."""
+    rows = seeds["traces"]
+    rows = rows[rows.trace_id.notna() & rows.unit_id.notna() & rows.started_at.notna() & ~rows.is_shadow]
+    rows = rows.sort_values("loaded_at").drop_duplicates("trace_id", keep="last").set_index("trace_id")
+    took = rows.ended_at - rows.started_at
+    by_clock = took.dt.total_seconds() * 1000
+    in_seconds = (rows.latency_ms < by_clock / 100) & (by_clock >= 2000) & (rows.latency_ms > 0)
+    latency = rows.latency_ms.abs().where(~in_seconds, rows.latency_ms * 1000)
+    return rows.assign(latency_ms=latency.where(latency < 6 * 3_600_000))
+
+
+def turns_by_arm(seeds: dict[str, pd.DataFrame], truth: pd.DataFrame, experiment_id: str) -> pd.DataFrame:
+    """What happened in each arm's logged turns, by what was planted: nothing of it is told from the texts."""
+    arms = analysed_users(seeds, experiment_id).variation_id
+    turns = truth[~truth.is_lost].assign(arm=truth.unit_id.map(arms))
+    turns = turns[turns.arm.notna() & turns.trace_id.isin(served_traces(seeds).index)]
+    traces = served_traces(seeds).loc[turns.trace_id]
+    return turns.assign(
+        is_rephrased=turns.next_kind.isin(world.talk.REPHRASES),
+        gave_up=turns.next_kind.isna() & turns.kind.isin([*world.talk.REPHRASES, "retry"]) & ~turns.is_good,
+        latency_ms=traces.latency_ms.to_numpy(),
+        cost_usd=traces.cost_usd.to_numpy(),
+        status=traces.status.to_numpy(),
+        language=traces.language.to_numpy(),
+    )
+
+
+def clustered_rates(turns: pd.DataFrame, column: str) -> tuple[float, float, float]:
+    """Rate per turn in control and treatment, and the z-value of their difference with units as clusters."""
+    rates, variance = [], 0.0
+    for arm in ("control", "treatment"):
+        sums = turns[turns.arm == arm].groupby("unit_id")[column].agg(["sum", "count"])
+        rate = sums["sum"].sum() / sums["count"].sum()
+        variance += ((sums["sum"] - rate * sums["count"]) ** 2).sum() / sums["count"].sum() ** 2
+        rates.append(rate)
+    return rates[0], rates[1], (rates[1] - rates[0]) / np.sqrt(variance)
+
+
+def turns_table(seeds: dict[str, pd.DataFrame], truth: pd.DataFrame) -> str:
+    lines = ["| experiment | of the turns | control | treatment |", "|---|---|---|---|"]
+    for experiment_id in TRACED:
+        turns = turns_by_arm(seeds, truth, experiment_id)
+        arms = dict(list(turns.groupby("arm")))
+        both = [arms["control"], arms["treatment"]]
+        spanish = [arm[arm.language == world.talk.FRUSTRATED_LANGUAGE] for arm in both]
+        rows = {
+            "number": [f"{len(arm):,}" for arm in both],
+            "users with a turn": [f"{arm.unit_id.nunique():,}" for arm in both],
+            "said again in other words": [f"{arm.is_rephrased.mean():.3f}" for arm in both],
+            "said again, Spanish": [f"{arm.is_rephrased.mean():.3f}" for arm in spanish],
+            "left after a second bad answer": [f"{arm.gave_up.mean():.3f}" for arm in both],
+            "left after a second bad answer, Spanish": [f"{arm.gave_up.mean():.3f}" for arm in spanish],
+            "latency, 95th percentile, ms": [f"{arm.latency_ms.quantile(0.95):,.0f}" for arm in both],
+            "US dollars a session": [f"{arm.cost_usd.sum() / arm.session.nunique():.4f}" for arm in both],
+        }
+        lines += [f"| `{experiment_id}` | {name} | {a} | {b} |" for name, (a, b) in rows.items()]
+    return "\n".join(lines)
+
+
 def treatments(experiment_id: str) -> list[str]:
     arms = next(experiment.arms for experiment in world.EXPERIMENTS if experiment.experiment_id == experiment_id)
     return list(arms)[1:]
@@ -291,6 +376,7 @@ def current_document(generated: dict) -> str:
     document = world.write_docs(DOCUMENT.read_text(encoding="utf-8"), generated)
     document = world.replace_table(document, "plain analysis", analysis_table(seeds))
     document = world.replace_table(document, "guardrail", breach_table(seeds))
+    document = world.replace_table(document, "turns", turns_table(seeds, generated["turns"]))
     return world.replace_table(document, "users", users_table(seeds))
 
 
@@ -307,7 +393,7 @@ def test_document_says_what_was_planted(regenerated: tuple[Path, dict]) -> None:
 
 def test_seeds_stay_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "seeds").glob("*"))
-    assert size < 2_600_000
+    assert size < 6_900_000
 
 
 def test_every_seed_column_has_a_type_and_a_description() -> None:
@@ -339,12 +425,29 @@ def test_planted_dirt_is_in_the_seeds() -> None:
         "outcomes_null_time": outcomes.drop_duplicates("outcome_id").occurred_at.isna().sum(),
         "outcomes_null_event": outcomes.drop_duplicates("outcome_id").event_name.isna().sum(),
         "outcomes_nan_value": (raw_values == "NaN").sum(),
+        **trace_dirt(seeds["traces"]),
     }
     assert found == {key: count for key, (count, _, _) in world.DIRT.items()}
     assert list(arms[arms > 1].index.get_level_values(0).unique()) == [world.UNSTABLE_BUCKETS_IN]
     assert set(seeds["experiments"].experiment_id[seeds["experiments"].ended_at.isna()]) == NOT_ENDED
     first = served.groupby("unit_id").exposed_at.min()
-    assert (outcomes.occurred_at < outcomes.unit_id.map(first)).mean() > 0.2
+    assert (outcomes.occurred_at < outcomes.unit_id.map(first)).mean() > 0.18
+
+
+def trace_dirt(traces: pd.DataFrame) -> dict[str, int]:
+    once = traces[~traces.trace_id.duplicated() | traces.trace_id.isna()]
+    took = (once.ended_at - once.started_at).dt.total_seconds()
+    return {
+        "traces_repeated": (traces.trace_id.duplicated() & traces.trace_id.notna()).sum(),
+        "traces_null_unit": once.unit_id.isna().sum(),
+        "traces_null_time": once.started_at.isna().sum(),
+        "traces_null_id": once.trace_id.isna().sum(),
+        "traces_end_before_start": once.trace_id[took < 0].nunique(),
+        "traces_in_seconds": once.trace_id[(once.latency_ms > 0) & (1000 * took > 100 * once.latency_ms)].nunique(),
+        "traces_negative_latency": once.trace_id[once.latency_ms < 0].nunique(),
+        "traces_twelve_hours": once.trace_id[took > 6 * 3600].nunique(),
+        "traces_unknown_status": once.trace_id[once.status == "partial"].nunique(),
+    }
 
 
 def test_truth_shows_in_a_plain_analysis() -> None:
@@ -375,6 +478,8 @@ def test_truth_shows_in_a_plain_analysis() -> None:
         ("tone_of_voice", "detailed"),
         ("workspace_memory", "treatment, by organisation"),
         ("suggested_prompts", "treatment, tasks a day, days 11-14"),
+        ("answer_model_v3", "treatment"),
+        ("source_links", "treatment"),
     ]:
         assert effect_and_p(experiment_id, compared)[1] > 0.2, (experiment_id, compared)
     assert effect_and_p("voice_input", "treatment")[1] < 0.05, "the broken experiment should look like a win"
@@ -428,11 +533,11 @@ def test_the_novelty_wears_off_for_the_same_people() -> None:
 def test_the_last_day_is_complete_and_experiments_are_still_running() -> None:
     seeds = read_seeds()
     last_day = pd.Timestamp(world.WORLD_START) + pd.Timedelta(days=world.WORLD_DAYS)
-    for name, column in (("exposures", "exposed_at"), ("outcomes", "occurred_at")):
+    for name, column in (("exposures", "exposed_at"), ("outcomes", "occurred_at"), ("traces", "started_at")):
         assert last_day < seeds[name][column].max() < last_day + pd.Timedelta(hours=2)
     registry = seeds["experiments"].set_index("experiment_id")
     running = registry.index[registry.ended_at.isna() | (registry.ended_at > last_day)]
-    assert set(running) == NOT_ENDED | {"suggested_prompts"}
+    assert set(running) == NOT_ENDED | {"suggested_prompts", *TRACED}
     assert list(registry.index[registry.stage == "canary"]) == ["small_model"]
     users = len(analysed_users(seeds, "answer_model_v2"))
     assert registry.planned_looks["answer_model_v2"] == 5
@@ -461,12 +566,24 @@ def test_a_world_of_several_batches_holds_together(tmp_path: Path, monkeypatch: 
     assert count(f"select count(*) from {exposures}") == made["rows"]["exposures"]
     repeated = count(f"select count(*) - count(distinct outcome_id) from {outcomes}")
     assert repeated == made["planted"]["outcomes_repeated"] > 0
-    users = f"select session_id, count(distinct unit_id) as users from {outcomes} group by session_id"
+    named = "where session_id is not null"
+    users = f"select session_id, count(distinct unit_id) as users from {outcomes} {named} group by session_id"
     assert count(f"select max(users) from ({users})") == 1
     clusters = f"select unit_id, count(distinct cluster_id) as clusters from {exposures} group by unit_id"
     assert count(f"select max(clusters) from ({clusters} having unit_id is not null)") == 1
     arms = f"select cluster_id, count(distinct variation_id) as arms from {exposures} where cluster_id is not null"
     assert count(f"select max(arms) from ({arms} group by cluster_id)") == 1
+
+    traces = f"'{tmp_path}/traces.parquet'"
+    repeated = count(f"select count(trace_id) - count(distinct trace_id) from {traces}")
+    assert repeated == made["planted"]["traces_repeated"] > 0
+    users = f"select session_id, count(distinct unit_id) as users from {traces} {named} group by session_id"
+    assert count(f"select max(users) from ({users})") == 1
+    # An event that names a trace names one of the same user.
+    own = f"select distinct trace_id, unit_id from {traces} where not is_shadow and unit_id is not null"
+    strangers = f"select count(*) from {outcomes} o join ({own}) t using (trace_id) where o.unit_id <> t.unit_id"
+    assert count(strangers) == 0
+    assert count(f"select count(*) from {outcomes} where trace_id is not null") > 500
 
 
 @pytest.fixture(scope="module")
@@ -535,6 +652,11 @@ def test_only_the_broken_experiment_fails_its_sample_ratio(built) -> None:
     health = built.mart("experiment_health")
     overall = health[health.check_name.str.startswith("srm") & (health["scope"] == "all")]
     failed = overall[overall.status == "fail"]
+    joined = overall.set_index(["check_name", "experiment_id"]).loc["srm_trace_join"]
+    assert joined.status["answer_model_v3"] == "pass" and joined.status["source_links"] == "fail"
+    assert joined.p_value["source_links"] < 1e-6
+    assert set(joined.status.drop(list(TRACED))) == {"insufficient"}, "the others have no traces"
+    overall, failed = (rows[rows.check_name != "srm_trace_join"] for rows in (overall, failed))
     assert set(overall.experiment_id) == set(world.TRUTH)
     assert set(failed.experiment_id) == {name for name, truth in world.TRUTH.items() if truth["srm"] == "fail"}
     assert failed.p_value.min() < 1e-6
@@ -554,8 +676,96 @@ def test_input_quality_counts_the_planted_dirt(built) -> None:
     repeated = len(in_one) - in_one.groupby(["experiment_id", "unit_id"]).ngroups
     expected["exposures", "repeat_exposure", "rows_repaired"] = repeated
     expected["exposures", "several_variations", "rows_dropped"] = len(usable) - len(in_one)
+    # What took twelve hours took an implausible time too; nobody saw the answers of the candidate.
+    expected["traces", "implausible_latency", "rows_repaired"] += world.DIRT["traces_twelve_hours"][0]
+    expected["traces", "shadow", "rows_dropped"] = int(read_seeds()["traces"].is_shadow.sum())
     found = {(table, rule, column): quality.loc[(table, rule), column] for table, rule, column in expected}
     assert found == expected
+
+
+def test_the_newer_model_looks_better_and_is_not(regenerated: tuple[Path, dict]) -> None:
+    """By what was planted, without a look at the texts."""
+    seeds, truth = read_seeds(), regenerated[1]["turns"]
+    turns = turns_by_arm(seeds, truth, "answer_model_v3")
+    arms = turns.groupby("arm")
+    slow = arms.latency_ms.quantile(0.95)
+    cost = arms.cost_usd.sum() / arms.session.nunique()
+    assert slow["treatment"] < 0.75 * slow["control"] and cost["treatment"] < 0.6 * cost["control"]
+    control, treatment, z = clustered_rates(turns, "is_rephrased")
+    assert 0.06 < treatment - control < 0.11 and z > 7
+    spanish = turns.language == world.talk.FRUSTRATED_LANGUAGE
+    control, treatment, z = clustered_rates(turns[spanish], "gave_up")
+    assert treatment - control > 0.05 and z > 5
+    control, treatment, z = clustered_rates(turns[~spanish], "gave_up")
+    assert abs(treatment - control) < 0.015
+    assert turns.unit_id.nunique() == len(analysed_users(seeds, "answer_model_v3"))
+
+
+def test_traces_go_missing_in_one_arm_only(regenerated: tuple[Path, dict]) -> None:
+    seeds = read_seeds()
+    users = analysed_users(seeds, "source_links")
+    has_trace = users.index.isin(served_traces(seeds).unit_id)
+    table = pd.crosstab(users.variation_id, has_trace)
+    assert table.loc["control", False] == 0
+    assert 0.1 < table.loc["treatment", False] / table.loc["treatment"].sum() < 0.2
+    assert stats.chi2_contingency(table).pvalue < 1e-6
+    turns = turns_by_arm(seeds, regenerated[1]["turns"], "source_links")
+    assert abs(clustered_rates(turns, "is_rephrased")[2]) < 2
+
+
+def test_one_day_of_the_traces_is_bad_and_the_last_minutes_are_busy() -> None:
+    seeds = read_seeds()
+    traces = served_traces(seeds)
+    days = traces.groupby(traces.started_at.dt.normalize())
+    failed = days.status.agg(lambda status: status.isin(["error", "timeout"]).mean())
+    incident = pd.Timestamp(world.WORLD_START) + pd.Timedelta(days=world.talk.INCIDENT_DAY)
+    assert failed.idxmax() == incident and failed[incident] > 0.1 and failed.drop(incident).max() < 0.04
+    median = days.latency_ms.median()
+    assert median[incident] > 1.7 * median.drop(incident).max()
+    newest = traces.started_at.max()
+    assert (traces.started_at > newest - pd.Timedelta(minutes=30)).sum() >= 30
+    assert traces.session_id.isna().mean() == pytest.approx(world.talk.WITHOUT_SESSION_SHARE, abs=0.02)
+    refused = traces.status.eq("refusal").groupby(traces.query_category).mean()
+    assert refused.idxmax() == "health" and refused["health"] > 5 * refused.drop("health").max()
+
+
+def test_people_call_good_answers_helpful(regenerated: tuple[Path, dict]) -> None:
+    scores = read_seeds()["evaluation_scores"]
+    is_good = regenerated[1]["turns"].set_index("trace_id").is_good
+    human = scores[scores.evaluator_kind == "human"]
+    assert len(human) == world.talk.LABELLED and set(human.score) == {0, 1} and human.trace_id.is_unique
+    agreement = (human.score == human.trace_id.map(is_good).astype(float)).mean()
+    assert 0.88 < agreement < 0.97
+    assert len(scores) - len(human) == world.talk.JUDGED
+
+
+def true_pairs(built, truth: pd.DataFrame) -> pd.DataFrame:
+    """The mart's turns beside what was planted. Turns of users without stored text are left out."""
+    turns = built.mart("turns").set_index("trace_id")
+    truth = truth[~truth.is_lost].set_index("trace_id")
+    assert set(turns.index) == set(truth.index)
+    return turns.join(truth[["kind", "next_kind", "next_text", "text", "gap", "is_good", "session"]])
+
+
+def test_turns_see_what_was_planted(built, regenerated: tuple[Path, dict]) -> None:
+    turns = true_pairs(built, regenerated[1]["turns"])
+    sessions = turns.groupby("session_id").session
+    assert (sessions.nunique() == 1).all() and turns.session.nunique() == sessions.ngroups, "sessions are put together"
+    mature = turns[turns.is_mature & turns.input_text.notna()]
+    assert 30 < (~turns.is_mature).sum() < 300
+    assert turns[~turns.is_mature].is_rephrased.isna().all()
+
+    is_retry = (mature.next_text == mature.text) & (mature.gap <= 300) & ~mature.is_regenerated.fillna(False)
+    np.testing.assert_array_equal(mature.is_exact_retry.astype(bool), is_retry)
+    found = mature.is_rephrased.astype(bool).groupby(mature.next_kind).mean()
+    for kind, least in {"rephrase": 0.8, "narrowed": 0.9, "typo_fixed": 0.9, "shortened": 0.7}.items():
+        assert found[kind] >= least, (kind, found[kind])
+    for kind, most in {"follow_up": 0.15, "new_topic": 0.03, "acknowledgement": 0.02, "correction": 0.05}.items():
+        assert found[kind] <= most, (kind, found[kind])
+    followed = mature.is_followed_up.astype(bool).groupby(mature.next_kind).mean()
+    assert followed["acknowledgement"] == 0 and followed["follow_up"] > 0.5
+    silent = turns[turns.is_abandoned.fillna(False)]
+    assert silent.next_kind.isna().all() and set(silent.abandon_kind) == {"after_negative", "unknown"}
 
 
 SLICE = ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimension_value"]
@@ -569,6 +779,8 @@ GRAINS = {
     "experiment_health": ["experiment_id", "check_name", "scope"],
     "input_quality": ["input_name", "rule"],
     "dim_metrics": ["metric_name"],
+    "turns": ["trace_id"],
+    "sessions": ["session_id"],
     "dim_experiments": ["experiment_id"],
 }
 MARTS_OF_ENGINE: dict[str, dict[str, pd.DataFrame]] = {}
@@ -581,10 +793,16 @@ def test_marts_over_time_find_the_truth(built) -> None:
     assert set(zip(breaches.experiment_id, breaches.variation_id, strict=True)) == {
         ("small_model", "treatment"),
         ("tone_of_voice", "brief"),
+        ("answer_model_v3", "treatment"),
     }
-    assert set(breaches.action) == {"rollback"} and (breaches.bound > breaches.margin).all()
+    assert (breaches.bound > breaches.margin).all()
+    newer = breaches[breaches.experiment_id == "answer_model_v3"].set_index(["metric_name", "slice_value"]).action
+    assert newer["rephrase_rate", "all"] == "rollback"
+    assert newer["abandonment_rate", world.talk.FRUSTRATED_LANGUAGE] == "pause"
+    assert set(newer.index.get_level_values("metric_name")) == {"rephrase_rate", "abandonment_rate"}
+    assert set(breaches[breaches.experiment_id != "answer_model_v3"].metric_name) == {"escalation_rate"}
     due = built.mart("due_actions")
-    assert set(due.experiment_id) == {"small_model", "tone_of_voice"}
+    assert set(due.experiment_id) == {"small_model", "tone_of_voice", "answer_model_v3"}
 
     health = built.mart("experiment_health").set_index(["experiment_id", "check_name", "scope"]).status
     assert health["small_model", "ramp_reversal", "task_completion"] == "fail"
@@ -620,7 +838,7 @@ def main() -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        generated = world.generate(world.DEFAULT_USERS, world.DEFAULT_SEED, Path(folder), progress=False)
+        generated = generated_world(Path(folder))
     DOCUMENT.write_text(current_document(generated), encoding="utf-8")
 
 

@@ -283,10 +283,9 @@ def test_a_failed_write_changes_nothing(warehouse: harness.Warehouse, monkeypatc
     pd.testing.assert_frame_equal(table(warehouse), before, check_exact=True)
 
 
+@pytest.mark.parametrize("engine", ["postgres"], indirect=True)
 def test_two_runs_at_once_store_the_rows_once(warehouse: harness.Warehouse) -> None:
-    """The other run has inserted its rows and not committed yet when ours starts."""
-    if warehouse.engine == "duckdb":
-        pytest.skip("a DuckDB file has one writer")
+    """The other run has inserted its rows and not committed yet when ours starts. A DuckDB file has one writer."""
     register(warehouse, ("a", 0.05, 1000, 3))
     variables = {"inputs": ["exposures", "experiments", "outcomes"]}
     warehouse.dbt("run", vars=variables, select=MODELS)

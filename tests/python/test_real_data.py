@@ -1,4 +1,4 @@
-"""Two real experiments, against values published with the data and against other programs.
+"""Two real experiments and real conversations, against values published with the data and against other programs.
 
 The data are not part of the project: without ../shared/data (or EVALHOUSE_SHARED_DATA) these tests are skipped.
 """
@@ -174,3 +174,47 @@ def test_thornton_by_village(real: Real) -> None:
     assert (row["ci_lower_absolute"], row["ci_upper_absolute"]) == pytest.approx(fitted.conf_int().loc["any"], rel=1e-7)
     unlocated = real.thornton["any"].notna() & real.thornton["villnum"].isna()
     assert real.quality.loc[("exposures", "missing_cluster"), "rows_dropped"] == unlocated.sum()
+
+
+@pytest.fixture(scope="module")
+def conversations(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> harness.Warehouse:
+    """Chats with a model that was probed by annotators: clocks of whole seconds, the last answer of each withheld."""
+    raw = _read("traces_mtragun").rename(
+        columns={
+            "user_id": "unit_id",
+            "responded_at": "ended_at",
+            "query_text": "input_text",
+            "response_text": "output_text",
+        }
+    )
+    columns = ["trace_id", "unit_id", "session_id", "turn_index", "started_at", "ended_at", "latency_ms"]
+    warehouse = warehouse_factory(engine)
+    warehouse.load("traces", raw[[*columns, "input_text", "output_text", "model_version"]])
+    exposure = {"experiment_id": "e", "variation_id": "control", "unit_id": raw["unit_id"].iloc[0]}
+    warehouse.load("exposures", pd.DataFrame([{**exposure, "exposed_at": EXPOSED_AT}]))
+    warehouse.dbt(
+        "run",
+        vars={"inputs": ["exposures", "traces"], "metrics": []},
+        select=["+turns", "+sessions", "+input_quality", "+trace_quality_daily", "+implicit_signals_daily"],
+    )
+    return warehouse
+
+
+def test_conversations_to_turns(conversations: harness.Warehouse) -> None:
+    turns, sessions = conversations.mart("turns"), conversations.mart("sessions")
+    assert (len(turns), len(sessions), turns["is_last_turn"].sum()) == (2_191, 507, 507)
+    gaps = turns["next_gap_seconds"].dropna()
+    assert (len(gaps), (gaps > 1800).sum()) == (1_684, 418)
+    # Withheld is not abandoned.
+    withheld = turns[~turns["is_answered"].astype(bool)]
+    assert len(withheld) == 507 and withheld["is_abandoned"].isna().all()
+    assert turns.loc[turns["is_answered"].astype(bool) & turns["is_mature"].astype(bool), "is_abandoned"].notna().all()
+
+
+def test_conversations_clocks_and_latency(conversations: harness.Warehouse) -> None:
+    latency = conversations.mart("turns")["latency_ms"].dropna()
+    assert (len(latency), round(latency.mean())) == (1_682, 6_382)
+    assert list(latency.quantile([0.5, 0.9, 0.95, 0.99])) == [5_000, 13_000, 18_000, 27_000]
+    quality = conversations.mart("input_quality").set_index(["input_name", "rule"])["rows_repaired"]["traces"]
+    faults = {"end_before_start": 1, "implausible_end": 1, "implausible_latency": 2, "unanswered": 507}
+    assert quality[quality > 0].to_dict() == faults

@@ -7,7 +7,7 @@
 {%- set guardrails = evalhouse.settings().guardrails -%}
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
-{%- set key = 'look_date, experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
+{%- set key = 'experiment_id, metric_name, dimension_name, dimension_value, variation_id' -%}
 
 with results as (
     select * from {{ ref('evalhouse', 'int_results') }}
@@ -77,6 +77,7 @@ checks as (
 shared_errors as (
     select
         *,
+        case when status <> 'missing' then look_date end as comparison_date,
         alpha / max(checks_of_day) over (
             partition by experiment_id
             order by look_date
@@ -105,8 +106,8 @@ estimates as (
         coalesce(checks.margin_relative, 0) * case when comparisons.value_control < 0 then -1 else 1 end as margin_slope
     from shared_errors as checks
     left join comparisons
-        on {{ evalhouse.joined('checks', 'comparisons', key) }}
-        and checks.status <> 'missing'
+        on checks.comparison_date = comparisons.look_date
+        and {{ evalhouse.joined('checks', 'comparisons', key) }}
         and comparisons.refused_because is null
 )
 

@@ -92,7 +92,7 @@ slices as (
 ),
 
 -- Whether or not there is anything to compare.
-wanted as (
+grid as (
     select
         looks.look_date,
         experiments.experiment_id,
@@ -124,6 +124,14 @@ wanted as (
     cross join metrics
     left join watermarks as of_fact on metrics.fact_name = of_fact.source_name
     left join watermarks as of_denominator on metrics.denominator_fact_name = of_denominator.source_name
+),
+
+-- Null where the sources end before: as a condition of its own in the join it would make DuckDB compare row with row.
+wanted as (
+    select
+        *,
+        case when not is_incomplete then look_date end as inference_date
+    from grid
 ),
 
 compared as (
@@ -177,8 +185,12 @@ compared as (
     left join arms as treatment
         on {{ evalhouse.joined('wanted', 'treatment', key) }}
     left join inference
-        on {{ evalhouse.joined('wanted', 'inference', key) }}
-        and not wanted.is_incomplete
+        on wanted.inference_date = inference.look_date
+        and wanted.experiment_id = inference.experiment_id
+        and wanted.metric_name = inference.metric_name
+        and wanted.dimension_name = inference.dimension_name
+        and wanted.dimension_value = inference.dimension_value
+        and wanted.variation_id = inference.variation_id
 ),
 
 -- Which p-values are judged together, and by which rule (see "multiplicity" in DECISIONS.md).

@@ -8,15 +8,15 @@ with turns as (
 repeats as (
     select
         trace_id,
-        session_key,
+        session_id,
         turn_number,
         -- Constant within a run of repeats without a gap.
-        turn_number - row_number() over (partition by session_key order by turn_number) as run_number
+        turn_number - row_number() over (partition by session_id order by turn_number) as run_number
     from turns
     where repeats_previous
 )
 
 select
     trace_id,
-    row_number() over (partition by session_key, run_number order by turn_number) as repeats_in_a_row
+    row_number() over (partition by session_id, run_number order by turn_number) as repeats_in_a_row
 from repeats

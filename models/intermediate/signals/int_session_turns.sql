@@ -82,8 +82,6 @@ select
     trace_id,
     unit_id,
     session_id,
-    session_id as session_key,
-    turn_index,
     started_at,
     finished_at,
     row_number() over (partition by session_id {{ in_order }}) as turn_number,

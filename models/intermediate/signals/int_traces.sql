@@ -1,4 +1,5 @@
-{#- One row per trace: of several of an id the latest load. Shadow traces are here, marked; nobody saw their answers. -#}
+{#- One row per trace: of several of an id the latest load. Shadow traces are here, and marked: nobody saw their
+    answers. -#}
 {{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set extra = evalhouse.extra_trace_columns() -%}
 {%- set columns = evalhouse.trace_columns().keys() | list + extra.dimensions -%}
@@ -12,17 +13,41 @@
     {%- do tie_breakers.append('cast(' ~ adapter.quote(column) ~ ' as ' ~ dbt.type_string() ~ ')') -%}
 {%- endfor -%}
 
-with traces as (
+with staged_traces as (
     select * from {{ ref('evalhouse', 'stg_traces') }}
+),
+
+accepted as {{ evalhouse.materialized() }} (
+    select * from staged_traces
     where rejected_by is null
 ),
 
+repeated as (
+    select trace_id
+    from accepted
+    group by trace_id
+    having count(*) > 1
+),
+
+-- Only these are put in order: to sort every trace by all of its columns would cost more than all the rest.
 numbered as (
     select
-        traces.*,
-        {{ evalhouse.first_of_key(['trace_id'], 'loaded_at', tie_breakers) }} as row_of_key
-    from traces
+        accepted.*,
+        {{ evalhouse.first_of_key(['accepted.trace_id'], 'loaded_at', tie_breakers) }} as row_of_key
+    from accepted
+    inner join repeated on accepted.trace_id = repeated.trace_id
 )
+
+select
+    {%- for column in columns + others %}
+    accepted.{{ column }},
+    {%- endfor %}
+    accepted.is_answered
+from accepted
+left join repeated on accepted.trace_id = repeated.trace_id
+where repeated.trace_id is null
+
+union all
 
 select
     {%- for column in columns + others %}

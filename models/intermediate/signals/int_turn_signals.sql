@@ -38,7 +38,6 @@ ages as (
     select
         turns.trace_id,
         turns.session_id,
-        turns.session_key,
         turns.turn_number,
         turns.is_next_of_same_unit,
         {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
@@ -71,7 +70,6 @@ observed as (
     select
         matured.trace_id,
         matured.session_id,
-        matured.session_key,
         matured.turn_number,
         matured.is_mature,
         matured.is_outcome_mature,
@@ -117,7 +115,7 @@ judged as (
         -- A regenerated answer is not something the user said again.
         has_equal_next and not is_regenerated as has_exact_retry,
         coalesce(lag(case when has_rephrase or (has_equal_next and not is_regenerated) then 1 else 0 end) over (
-            partition by session_key order by turn_number
+            partition by session_id order by turn_number
         ), 0) = 1 as repeats_previous,
         -- Silence, whether or not the user comes back one day: the verdict on a closed day stays.
         coalesce(silence_seconds > {{ abandonment_seconds }}, true) as is_followed_by_silence
@@ -135,7 +133,6 @@ final as (
 select
     trace_id,
     session_id,
-    session_key,
     turn_number,
     next_trace_id,
     next_gap_seconds,

@@ -54,6 +54,12 @@ concurrency as (
 novelty as (
     select * from {{ ref('evalhouse', 'int_health_novelty') }}
 ),
+{%- if evalhouse.has_input('traces') %}
+
+trace_joins as (
+    select * from {{ ref('evalhouse', 'int_health_trace_join') }}
+),
+{%- endif %}
 
 results as (
     select * from {{ ref('evalhouse', 'experiment_results') }}
@@ -491,6 +497,21 @@ checks as (
         threshold,
         detail
     from novelty
+    {%- if evalhouse.has_input('traces') %}
+
+    union all
+
+    select
+        experiment_id,
+        check_name,
+        scope,
+        status,
+        statistic,
+        p_value,
+        threshold,
+        detail
+    from trace_joins
+    {%- endif %}
 )
 
 select

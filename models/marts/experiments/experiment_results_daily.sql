@@ -7,22 +7,29 @@ planned_looks as (
     select * from {{ ref('evalhouse', 'int_planned_looks') }}
 ),
 
+-- Looks are planned for everyone, not for slices.
+dated as (
+    select
+        *,
+        case when dimension_name = 'all' then look_date end as planned_date
+    from results
+),
+
 planned as (
     select
-        results.*,
+        dated.*,
         planned_looks.information_fraction,
         planned_looks.looks_reached,
         planned_looks.planned_look,
         planned_looks.has_boundaries,
         planned_looks.group_sequential_threshold,
         -- The effect at a look that crossed its boundary; 0 at looks that did not, and on all other days.
-        case when results.status = 'ok' and results.p_value < planned_looks.group_sequential_threshold
-            then results.effect else 0 end as effect_beyond_boundary
-    from results
+        case when dated.status = 'ok' and dated.p_value < planned_looks.group_sequential_threshold
+            then dated.effect else 0 end as effect_beyond_boundary
+    from dated
     left join planned_looks
-        on results.experiment_id = planned_looks.experiment_id
-        and results.look_date = planned_looks.look_date
-        and results.dimension_name = 'all'
+        on dated.experiment_id = planned_looks.experiment_id
+        and dated.planned_date = planned_looks.look_date
 ),
 
 -- An effect found at a planned look stays found: the first crossing decides.

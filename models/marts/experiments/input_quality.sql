@@ -30,9 +30,29 @@
     ('experiment_variations', 'impossible_weight', 'repaired', 'expected_weight is no weight: the split is equal'),
     ('experiment_phases', 'missing_key', 'dropped', 'experiment, variation or start is null, blank or unreadable'),
     ('experiment_phases', 'duplicate', 'dropped', 'phase and variation seen before: the greater weight is kept'),
-    ('experiment_phases', 'impossible_weight', 'dropped', 'expected_weight is negative or no number')
+    ('experiment_phases', 'impossible_weight', 'dropped', 'expected_weight is negative or no number'),
+    ('traces', 'missing_key', 'dropped', 'trace, unit or start is null, blank or unreadable'),
+    ('traces', 'after_load', 'dropped', 'started more than a day later than its own load: a clock fault'),
+    ('traces', 'after_as_of', 'dropped', 'later than analysis.as_of'),
+    ('traces', 'duplicate', 'dropped', 'trace_id seen before: the latest load is kept'),
+    ('traces', 'shadow', 'dropped', 'a shadow trace: nobody saw its answer; kept apart from turns'),
+    ('traces', 'end_before_start', 'repaired', 'ended before it started: the end is what latency_ms says, or unknown'),
+    ('traces', 'implausible_end', 'repaired', 'took more than six hours: the end is what latency_ms says, or unknown'),
+    ('traces', 'latency_in_seconds', 'repaired', 'the clocks say a thousand times latency_ms: taken as seconds'),
+    ('traces', 'implausible_latency', 'repaired', 'latency_ms negative, above six hours or no number: from the clocks'),
+    ('traces', 'negative_amount', 'repaired', 'a negative length, token count, cost or ttft_ms: set to null'),
+    ('traces', 'unknown_status', 'repaired', 'status is no word known for one: from error_type and finish_reason'),
+    ('traces', 'impossible_weight', 'repaired', 'sample_weight is not above 0: taken as 1'),
+    ('traces', 'unanswered', 'repaired', 'ok, but no end, latency or output is logged: nobody walked away from it')
 ] -%}
-{%- set own_facts = evalhouse.metric_plan().facts | reject('equalto', 'outcomes') | list -%}
+{%- set has_traces = evalhouse.has_input('traces') -%}
+{%- set repairs_of_traces = {
+    'end_before_start': "clock_fault = 'end_before_start'", 'implausible_end': "clock_fault = 'implausible_end'",
+    'latency_in_seconds': 'is_latency_in_seconds', 'implausible_latency': 'has_implausible_latency',
+    'negative_amount': 'has_negative_amount', 'unknown_status': 'has_unknown_status',
+    'impossible_weight': 'has_impossible_weight', 'unanswered': "status = 'ok' and not is_answered"
+} -%}
+{%- set own_facts = evalhouse.metric_plan().facts | reject('in', ['outcomes', 'turns', 'sessions']) | list -%}
 {%- for fact in own_facts -%}
     {%- do rules.append((fact, 'missing_key', 'dropped', 'unit or time is null, blank or unreadable')) -%}
 {%- endfor -%}
@@ -68,6 +88,34 @@ experiment_variations as (
 experiment_phases as (
     select * from {{ ref('evalhouse', 'stg_experiment_phases') }}
 ),
+
+{%- if has_traces %}
+
+staged_traces as (
+    select * from {{ ref('evalhouse', 'stg_traces') }}
+),
+
+traces as (
+    select * from {{ ref('evalhouse', 'int_traces') }}
+),
+
+noticed_traces as (
+    select
+        count(*) as accepted,
+        {%- for rule, condition in repairs_of_traces.items() %}
+        sum(case when {{ condition }} then 1 else 0 end) as {{ rule }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from staged_traces
+    where rejected_by is null
+),
+
+kept_traces as (
+    select
+        count(*) as kept,
+        sum(case when is_shadow then 1 else 0 end) as shadow
+    from traces
+),
+{%- endif %}
 
 kept_outcomes as (
     select count(*) as matching_rows from outcomes
@@ -124,6 +172,17 @@ rejected as (
         count(*) as matching_rows
     from experiment_phases
     group by rejected_by
+    {%- if has_traces %}
+
+    union all
+
+    select
+        'traces' as input_name,
+        coalesce(rejected_by, 'accepted') as rule,
+        count(*) as matching_rows
+    from staged_traces
+    group by rejected_by
+    {%- endif %}
     {%- for fact in own_facts %}
     {%- set spec = evalhouse.fact_spec(fact) %}
 
@@ -241,6 +300,35 @@ noticed_later as (
         count(*) as matching_rows
     from experiment_variations
     where rejected_by is null and has_impossible_weight
+    {%- if has_traces %}
+
+    union all
+
+    select
+        'traces' as input_name,
+        'duplicate' as rule,
+        noticed_traces.accepted - kept_traces.kept as matching_rows
+    from noticed_traces
+    cross join kept_traces
+
+    union all
+
+    select
+        'traces' as input_name,
+        'shadow' as rule,
+        shadow as matching_rows
+    from kept_traces
+    {%- for rule in repairs_of_traces %}
+
+    union all
+
+    select
+        'traces' as input_name,
+        '{{ rule }}' as rule,
+        {{ rule }} as matching_rows
+    from noticed_traces
+    {%- endfor %}
+    {%- endif %}
 ),
 
 matches as (

@@ -19,8 +19,7 @@ watermarks as (
 
 totals as (
     select
-        session_key,
-        min(session_id) as session_id,
+        session_id,
         min(case when turn_number = 1 then unit_id end) as unit_id,
         min(started_at) as started_at,
         max(coalesce(ended_at, started_at)) as ended_at,
@@ -50,7 +49,7 @@ totals as (
         max(case when is_escalated then 1 when not is_escalated then 0 end) = 1 as is_escalated,
         max(loaded_at) as loaded_at
     from turns
-    group by session_key
+    group by session_id
 )
 
 select

@@ -77,7 +77,6 @@ select
     signals.is_overridden,
     signals.is_returned_to,
     traces.output_chars > traces.render_limit_chars as is_over_render_limit,
-    signals.session_key,
     signals.turn_number,
     traces.loaded_at
 from traces
