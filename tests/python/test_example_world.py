@@ -781,6 +781,10 @@ GRAINS = {
     "dim_metrics": ["metric_name"],
     "turns": ["trace_id"],
     "sessions": ["session_id"],
+    "implicit_signals_daily": ["signal_date", "model_version", "dimension_name", "dimension_value", "signal_name"],
+    "trace_quality_daily": ["trace_date", "model_version", "dimension_name", "dimension_value"],
+    "failure_modes": ["failure_date", "model_version", "failure_mode", "dimension_name", "dimension_value"],
+    "failure_cases": ["trace_id"],
     "dim_experiments": ["experiment_id"],
 }
 MARTS_OF_ENGINE: dict[str, dict[str, pd.DataFrame]] = {}
@@ -821,6 +825,47 @@ def test_marts_over_time_find_the_truth(built) -> None:
     daily = built.mart("experiment_results_daily").set_index(SLICE)
     canary = daily.loc[[("small_model", "task_completion", "treatment", "all", "all")]]
     assert "better" not in set(canary.verdict) and canary.sort_values("as_of_date").verdict.iloc[-1] == "worse"
+
+
+def everyone_in(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[(frame.dimension_name == "all") & (frame.dimension_value == "all")]
+
+
+def test_daily_signals_show_the_newer_model_and_the_edge(built, regenerated: tuple[Path, dict]) -> None:
+    days = everyone_in(built.mart("implicit_signals_daily"))
+    rephrase = days[(days.signal_name == "rephrase") & (days.turns_mature > 0)]
+    rates = (rephrase.rate * rephrase.turns_mature).groupby(rephrase.model_version).sum()
+    rates = rates / rephrase.groupby("model_version").turns_mature.sum()
+    assert rates["assistant-3"] - rates["assistant-2"] > 0.05
+    turns = built.mart("turns")
+    for signal, flag in (("rephrase", "is_rephrased"), ("exact_retry", "is_exact_retry")):
+        rows = days[days.signal_name == signal]
+        assert rows.turns_mature.sum() == turns.is_mature.sum()
+        assert rows.turns_immature.sum() == (~turns.is_mature).sum() > 0
+        assert rows.turns_with_signal.sum() == turns[flag].fillna(False).astype(bool).sum()
+    last = days.signal_date.max()
+    assert not days[days.signal_date == last].is_complete.any()
+    # Few answers get a thumb, and more of the bad ones do.
+    feedback = days[(days.signal_name == "feedback_response") & (days.turns_mature > 0)]
+    assert (feedback.rate * feedback.turns_mature).sum() / feedback.turns_mature.sum() < 0.1
+
+
+def test_the_bad_day_stands_out(built) -> None:
+    incident = (pd.Timestamp(world.WORLD_START) + pd.Timedelta(days=world.talk.INCIDENT_DAY)).date()
+    quality = everyone_in(built.mart("trace_quality_daily"))
+    failed = (quality.error_rate + quality.timeout_rate) * quality.traces
+    by_day = failed.groupby(quality.trace_date).sum() / quality.groupby("trace_date").traces.sum()
+    assert pd.Timestamp(by_day.idxmax()).date() == incident and by_day.max() > 0.1
+    assert by_day.max() > 3 * by_day.drop(by_day.idxmax()).max()
+
+    modes = everyone_in(built.mart("failure_modes"))
+    rising = modes[modes.failure_mode.isin(["error", "timeout"]) & (modes.trend == "rising")]
+    assert {pd.Timestamp(day).date() for day in rising.failure_date} == {incident}
+    cases = built.mart("failure_cases").set_index("trace_id")
+    turns = built.mart("turns").set_index("trace_id")
+    broken = turns.index[turns.status.isin(["error", "timeout", "refusal"])]
+    assert set(broken) <= set(cases.index)
+    assert (cases.primary_mode[broken] == turns.status[broken]).all()
 
 
 def answer_table(answer: pd.DataFrame) -> str:
