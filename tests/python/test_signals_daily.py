@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import harness
@@ -217,20 +218,22 @@ def test_a_closed_day_stays_when_later_days_arrive(warehouse: harness.Warehouse)
     traces = draw_traces(generator, days=5)
     outcomes = draw_outcomes(generator, traces)
     cut = START + pd.Timedelta(days=3, hours=12)
-    marts = ["implicit_signals_daily"]
+    marts = ["implicit_signals_daily", "failure_modes", "trace_quality_daily"]
     load(warehouse, traces[traces["started_at"] < cut], outcomes[outcomes["occurred_at"] < cut])
     before = run(warehouse, *marts, dimensions=["country"])
     load(warehouse, traces, outcomes)
     after = run(warehouse, *marts, dimensions=["country"])
-    key = ["signal_date", *KEY, "signal_name"]
-    closed = before[0][before[0]["is_complete"]]
-    assert closed["signal_date"].max() < cut.normalize()
-    assert (closed.groupby("signal_name")["signal_date"].nunique() >= 2).all()
-    both = closed.merge(after[0], on=key, suffixes=("", "_after"), how="left")
-    for column in ["turns_mature", "units", "turns_with_signal", "status"]:
-        assert both[column].equals(both[f"{column}_after"].astype(both[column].dtype)), column
-    for column in ["rate", "ci_lower", "ci_upper", "standard_error"]:
-        np.testing.assert_allclose(both[column], both[f"{column}_after"], rtol=1e-9)
+    keys = [["signal_date", *KEY, "signal_name"], ["failure_date", *KEY, "failure_mode"], ["trace_date", *KEY]]
+    for early, late, key in zip(before, after, keys, strict=True):
+        closed = early[early["is_complete"]]
+        assert closed[key[0]].max() < cut.normalize() and closed[key[0]].nunique() >= 2
+        both = closed[key].merge(late, on=key, how="left")
+        pd.testing.assert_frame_equal(
+            closed.sort_values(key, ignore_index=True).convert_dtypes(),
+            both[late.columns].sort_values(key, ignore_index=True).convert_dtypes(),
+            rtol=1e-9,
+            check_dtype=False,
+        )
 
 
 # How the answers were served.
@@ -332,3 +335,192 @@ def test_a_log_that_changes_its_unit_of_time_is_suspect_until_it_changes_back(wa
     assert daily["is_complete"].tolist() == [True] * 4 + [False]
     # A count that nobody logged is no number, and not zero.
     assert daily["cost_usd"].isna().all() and (daily["traces_without_cost_usd"] == daily["traces"]).all()
+
+
+# What went wrong.
+
+
+def failing(turns: pd.DataFrame) -> pd.DataFrame:
+    """Turns with a column per failure mode (does it have it?) and one per base (is it known?), from plain loops."""
+    turns = turns.sort_values(["session_key", "turn_number"]).copy()
+    runs, run, session = [], 0, None
+    for row in turns.itertuples():
+        run = run + 1 if row.repeats_previous and row.session_key == session else int(row.repeats_previous)
+        session = row.session_key
+        runs.append(run)
+    ok = turns["status"] == "ok"
+    mature, settled, day = turns["is_mature"], turns["is_outcome_mature"], turns["is_day_mature"]
+    text = turns["output_text"]
+    always = pd.Series(True, index=turns.index)
+    modes = {
+        "error": (always, turns["status"] == "error"),
+        "timeout": (always, turns["status"] == "timeout"),
+        "refusal": (always, turns["status"] == "refusal"),
+        "empty_answer": (ok & turns["output_chars"].notna(), turns["output_chars"] == 0),
+        "format_truncated": (turns["finish_reason"].notna(), turns["finish_reason"] == "length"),
+        "format_unclosed_code": (text.notna(), text.fillna("").str.count("```") % 2 == 1),
+        "over_render_limit": (turns["is_over_render_limit"].notna(), turns["is_over_render_limit"].fillna(False)),
+        "escalated": (day, turns["is_escalated"].fillna(False)),
+        "thumbed_down": (settled, turns["is_thumbed_down"].fillna(False)),
+        "retried_three_times": (mature, np.array(runs) >= 3),
+        "abandoned_after_negative": (
+            settled & turns["is_abandoned"].notna(),
+            turns["abandon_kind"] == "after_negative",
+        ),
+        "rephrased": (mature, turns["is_rephrased"].fillna(False)),
+    }
+    for name, (known, event) in modes.items():
+        turns[f"{name}_known"] = known.astype(float)
+        turns[name] = (known & event).astype(float)
+    return turns
+
+
+def change_of_rate(turns: pd.DataFrame, mode: str, day: pd.Timestamp) -> tuple[float, float, int]:
+    """Change against the seven days before, its p-value, and the units that fail on any of the eight days."""
+    window = turns[(turns["date"] >= day - pd.Timedelta(days=7)) & (turns["date"] <= day)].copy()
+    window["weight"] = window["sample_weight"] * window[f"{mode}_known"]
+    now = window["date"] == day
+    sides = []
+    pooled = np.average(window[mode], weights=window["weight"])
+    for side in (now, ~now):
+        weight = window["weight"].where(side, 0)
+        sides.append(((window[mode] - pooled) * weight / weight.sum()).groupby(window["unit_id"]).sum())
+    known = window[window[f"{mode}_known"] == 1]
+    units = known["unit_id"].nunique()
+    error = (sides[0] - sides[1])[known["unit_id"].unique()]
+    turns_now, turns_before = (known["date"] == day).sum(), (known["date"] != day).sum()
+    variance = max(units / (units - 1) * (error**2).sum(), pooled * (1 - pooled) * (1 / turns_now + 1 / turns_before))
+    change = np.average(window[mode][now], weights=window["weight"][now]) - np.average(
+        window[mode][~now], weights=window["weight"][~now]
+    )
+    freedom = known.loc[known["date"] == day, "unit_id"].nunique() - 1
+    failing_units = known.loc[known[mode] == 1, "unit_id"].nunique()
+    return change, 2 * stats.t.sf(abs(change) / np.sqrt(variance), freedom), failing_units
+
+
+def test_failures_and_their_trend_are_what_pandas_finds(warehouse: harness.Warehouse) -> None:
+    generator = np.random.default_rng(21)
+    traces = draw_traces(generator, units=60, days=10).assign(model_version="v1")
+    # On the ninth day a tenth of the answers begin to fail that did not before.
+    broken = (traces["started_at"] >= START + pd.Timedelta(days=8)) & (generator.random(len(traces)) < 0.25)
+    traces.loc[broken, "status"] = "error"
+    load(warehouse, traces, draw_outcomes(generator, traces))
+    cases, modes = run(warehouse, "failure_cases", "failure_modes", dimensions=["country"])
+    turns = failing(warehouse.mart("turns"))
+    names = [name.removesuffix("_known") for name in turns.columns if name.endswith("_known")]
+    assert turns["retried_three_times"].sum() > 5
+
+    assert cases["trace_id"].is_unique
+    failed = turns[turns[names].sum(axis=1) > 0]
+    assert set(cases["trace_id"]) == set(failed["trace_id"])
+    listed = cases.set_index("trace_id")
+    for row in failed[["trace_id", *names]].itertuples(index=False):
+        own = [name for name in names if getattr(row, name)]
+        assert listed.loc[row.trace_id, "failure_modes"] == ", ".join(own)
+        assert listed.loc[row.trace_id, "primary_mode"] == own[0]
+        assert listed.loc[row.trace_id, "failure_mode_count"] == len(own)
+
+    assert not modes.duplicated(["failure_date", *KEY, "failure_mode"]).any()
+    rows = modes.set_index(["failure_mode", "failure_date", *KEY])
+    sliced = with_slices(turns, ["country"])
+    tested = 0
+    for key, group in sliced.groupby(["date", *KEY]):
+        of_slice = sliced[(sliced[KEY] == list(key[1:])).all(axis=1)]
+        for name in names:
+            row = rows.loc[(name, *key)]
+            assert row["turns"] == group[f"{name}_known"].sum() and row["failures"] == group[name].sum()
+            if row["trend"] == "unknown":
+                assert row["trend_reason"] is not None
+                continue
+            change, p_value, failing_units = change_of_rate(of_slice, name, key[0])
+            assert failing_units >= 10
+            np.testing.assert_allclose([row["rate_change"], row["p_value"]], [change, p_value], rtol=1e-7, atol=1e-12)
+            tested += 1
+    assert tested > 150
+    for _, family in modes[modes["p_value"].notna()].groupby(["failure_date", "model_version", "dimension_name"]):
+        expected = stats.false_discovery_control(family["p_value"])
+        np.testing.assert_allclose(family["p_value_adjusted"], expected, rtol=1e-9)
+    everyone = modes[(modes["dimension_name"] == "all") & (modes["failure_mode"] == "error")].set_index("failure_date")
+    trends = everyone["trend"].sort_index().tolist()
+    assert trends[8] == "rising" and "rising" not in trends[:8]
+
+
+# Simulations.
+
+
+def test_the_last_hour_does_not_bias_abandonment(warehouse: harness.Warehouse) -> None:
+    """An answer counts as abandoned after half an hour. At the end of the log nobody has had that half hour yet, and it
+    is there that the treatment has most of its traffic. Both arms are the same: 55 percent are left."""
+    count = 30_000
+    hours = (np.arange(count) + 0.5) / count * 24
+    is_treated = np.random.default_rng(41).random(count) < np.where(hours < 23, 0.05, 0.5)
+    # Evenly spread numbers in place of random ones: every stretch of an arm has very nearly the same share.
+    place_in_arm = np.where(is_treated, np.cumsum(is_treated), np.cumsum(~is_treated))
+    is_left = place_in_arm * np.sqrt(2) % 1 < 0.55
+    delay = place_in_arm * np.sqrt(3) % 1 * 1790
+    started_at = START + pd.to_timedelta(hours, unit="h")
+    traces = pd.DataFrame(
+        {
+            "trace_id": [f"t{row}" for row in range(count)],
+            "unit_id": [f"u{row}" for row in range(count)],
+            "started_at": started_at,
+            "latency_ms": 1000.0,
+            "model_version": np.where(is_treated, "treatment", "control"),
+        }
+    )
+    copies = traces.assign(occurred_at=started_at + pd.to_timedelta(1 + delay, unit="s"))[~is_left]
+    copies = copies[copies["occurred_at"] < START + pd.Timedelta(days=1)]
+    naive = 1 - traces["trace_id"].isin(copies["trace_id"]).groupby(traces["model_version"]).mean()
+    assert naive["treatment"] - 0.55 > 0.02
+    outcomes = copies[["trace_id", "unit_id", "occurred_at"]].assign(
+        event_name="copy", outcome_id="o-" + copies["trace_id"]
+    )
+    load(warehouse, traces, outcomes)
+    (daily,) = run(warehouse, "implicit_signals_daily")
+    rows = daily[daily["signal_name"] == "abandonment"].set_index("model_version")
+    assert (rows["turns_immature"] > 0).all()
+    assert (rows["rate"] - 0.55).abs().max() < 0.002
+    assert ((rows["ci_lower"] < 0.55) & (rows["ci_upper"] > 0.55)).all()
+
+
+def test_intervals_cover_and_units_not_turns_carry_the_error(
+    warehouse_factory: Callable[..., harness.Warehouse],
+) -> None:
+    """Each day is a world of its own: 60 units with moods of their own, half of them on each of two equal versions."""
+    generator = np.random.default_rng(31)
+    days, units, truth = 400, 60, {"error": 0.2, "over_render_limit": 0.05}
+    turns = generator.integers(5, 11, days * units)
+    unit = np.repeat(np.arange(days * units), turns)
+    chance = {name: generator.beta(rate * 3, (1 - rate) * 3, days * units) for name, rate in truth.items()}
+    hit = {name: generator.random(len(unit)) < chance[name][unit] for name in truth}
+    traces = pd.DataFrame(
+        {
+            "trace_id": [f"t{row}" for row in range(len(unit))],
+            "unit_id": unit.astype(str),
+            "session_id": unit.astype(str),
+            "started_at": START + pd.to_timedelta(unit // units, unit="D"),
+            "latency_ms": 1000.0,
+            "status": np.where(hit["error"], "error", "ok"),
+            "output_chars": np.where(hit["over_render_limit"], 200.0, 50.0),
+            "render_limit_chars": 100.0,
+            "model_version": np.where(unit % 2 == 0, "v1", "v2"),
+        }
+    )
+    warehouse = warehouse_factory("duckdb")
+    load(warehouse, traces)
+    warehouse.dbt("run", vars=settings(outcomes=False), select=["+int_turn_rates"])
+    rates = warehouse.mart("int_turn_rates")
+    rates = rates[rates["rate_name"].isin(list(truth))].set_index(["rate_name", "turn_date", "model_version"])
+    truths = rates.index.get_level_values(0).map(truth)
+    assert len(rates) == days * 4
+    covered = (rates["ci_lower"] <= truths) & (truths <= rates["ci_upper"])
+    # 800 intervals each: two standard errors are 1.5 points.
+    assert covered.groupby("rate_name").mean().between(0.93, 0.975).all()
+    arms = rates.unstack("model_version")
+    for name in truth:
+        arm = arms.loc[name]
+        difference = arm["rate", "v1"] - arm["rate", "v2"]
+        clustered = difference / np.hypot(arm["standard_error", "v1"], arm["standard_error", "v2"])
+        errors = [np.sqrt(arm["rate", v] * (1 - arm["rate", v]) / arm["turns_known", v]) for v in ("v1", "v2")]
+        assert 0.025 < (clustered.abs() > stats.t.isf(0.025, 58)).mean() < 0.08, name
+        assert ((difference / np.hypot(*errors)).abs() > stats.norm.isf(0.025)).mean() > 0.15, name
