@@ -1,6 +1,6 @@
 {#- Each turn beside the next one of its session: how alike the two texts are, and what the user did by the second. -#}
-{%- set double = evalhouse.type_double() -%}
 {{ config(enabled=evalhouse.has_input('traces')) }}
+{%- set double = evalhouse.type_double() -%}
 {%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
 {%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()
     + ['embedding_cosine', 'embedding_centre', 'threshold'] -%}
@@ -61,7 +61,7 @@ texts as (
 ),
 
 {{ evalhouse.rephrase_words('texts', [
-    'trace_id', 'session_key', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
+    'trace_id', 'session_id', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
 ]) }},
 
 pairs as {{ evalhouse.materialized() }} (
