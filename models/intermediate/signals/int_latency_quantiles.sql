@@ -86,8 +86,9 @@ share_errors as {{ evalhouse.materialized() }} (
         *
         {%- for name in quantiles %},
         case
+            when units < 2 then null
             when {{ name }}_errors > 0 then critical_value * sqrt(units / (units - 1) * {{ name }}_errors) / w
-            when units >= 2 then cast(0 as {{ double }})
+            else cast(0 as {{ double }})
         end as {{ name }}_half_width
         {%- endfor %}
     from refined_twice
