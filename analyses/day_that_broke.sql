@@ -21,7 +21,7 @@ days as (
 ranked as (
     select
         *,
-        row_number() over (order by error_rate + timeout_rate desc, trace_date) as place
+        row_number() over (order by error_rate + timeout_rate desc, trace_date asc) as place
     from days
 )
 

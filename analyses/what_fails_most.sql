@@ -28,21 +28,21 @@ recent as (
 commonest as (
     select
         *,
-        row_number() over (order by failures desc, failure_mode) as place
+        row_number() over (order by failures desc, failure_mode asc) as place
     from recent
 ),
 
 latest_of_users as (
     select
         *,
-        row_number() over (partition by primary_mode, unit_id order by started_at desc, trace_id) as number_of_unit
+        row_number() over (partition by primary_mode, unit_id order by started_at desc, trace_id asc) as number_of_unit
     from cases
 ),
 
 latest as (
     select
         *,
-        row_number() over (partition by primary_mode order by started_at desc, trace_id) as number_of_mode
+        row_number() over (partition by primary_mode order by started_at desc, trace_id asc) as number_of_mode
     from latest_of_users
     where number_of_unit = 1
 )
