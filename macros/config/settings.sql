@@ -56,7 +56,7 @@
 {%- endmacro -%}
 
 
-{#- The keys at the top, the example's where it applies, with the example itself. What is inside them is not checked. -#}
+{#- The keys at the top, the example's where it applies, and the example itself. What is inside them is not checked. -#}
 {%- macro _settings_chosen(fields) -%}
     {%- set given = evalhouse._settings_given(fields.root) -%}
     {%- set example = evalhouse.example_config() if evalhouse._settings_example_applies(given) else {} -%}
