@@ -1,5 +1,5 @@
-{#- The texts are words between single spaces; without a second one, the words of the first. Each word once; null where there
-    is none, or where a text is null. `ends` compares beginnings and ends of words, three letters each. -#}
+{#- The texts are words between single spaces; without a second one, the words of the first. Each word once, in any
+    order; empty where there is none. Neither text may be null. `ends` compares beginnings and ends of words, three letters each. -#}
 {% macro shared_words(first_text, second_text=none, ends=false) -%}
     {{ return(adapter.dispatch('shared_words', 'evalhouse')(first_text, second_text, ends)) }}
 {%- endmacro %}
@@ -17,7 +17,7 @@
             {%- do lists.append(words) -%}
         {%- endif -%}
     {%- endfor -%}
-    nullif(array_join(array_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
+    array_join(array_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' ')
 {%- endmacro %}
 
 {% macro duckdb__shared_words(first_text, second_text, ends) -%}
@@ -33,7 +33,7 @@
             {%- do lists.append(words) -%}
         {%- endif -%}
     {%- endfor -%}
-    nullif(array_to_string(list_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
+    array_to_string(list_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' ')
 {%- endmacro %}
 
 {% macro postgres__shared_words(first_text, second_text, ends) -%}
@@ -48,5 +48,5 @@
             {%- do tables.append("(select w as v from " ~ words ~ ")") -%}
         {%- endif -%}
     {%- endfor -%}
-    (select nullif(string_agg(distinct v, ' '), '') from ({{ tables | join(' intersect ') }}) as shared)
+    (select coalesce(string_agg(distinct v, ' '), '') from ({{ tables | join(' intersect ') }}) as shared)
 {%- endmacro %}

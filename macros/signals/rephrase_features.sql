@@ -21,7 +21,8 @@
             next_content,
             case
                 when words is not null and next_words is not null
-                    then ' ' || coalesce({{ evalhouse.shared_words('trim(words)', 'trim(next_words)') }} || ' ', '')
+                    then
+                        replace(' ' || {{ evalhouse.shared_words('trim(words)', 'trim(next_words)') }} || ' ', '  ', ' ')
             end as shared
         from {{ source }}
     ),
@@ -95,7 +96,7 @@
         select
             *,
             case
-                when shared_ends is null then 0
+                when shared_ends is null or shared_ends = '' then 0
                 else length(shared_ends) - length(replace(shared_ends, ' ', '')) + 1
             end as shared_end_count,
             length(numbers) - length(replace(numbers, '#', '')) as number_count,

@@ -102,7 +102,7 @@
             text_key,
             words_in_order,
             case
-                when words_in_order <> ' ' then ' ' || coalesce({{ evalhouse.shared_words('trim(kept)') }} || ' ', '')
+                when words_in_order <> ' ' then replace(' ' || {{ evalhouse.shared_words('trim(kept)') }} || ' ', '  ', ' ')
             end as words
         from text_kept
     ),
