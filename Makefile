@@ -46,7 +46,7 @@ test: setup  ## everything that CI checks
 	@$(MAKE) -j2 lint pytest
 
 pytest: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 lint: setup  ## ruff, and sqlfluff over the SQL
 	$(BIN)/ruff check .

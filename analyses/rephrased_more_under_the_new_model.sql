@@ -18,4 +18,4 @@ where
     experiment_id = 'answer_model_v3'
     and metric_name = 'rephrase_rate'
     and dimension_name in ('all', 'language')
-order by dimension_name, effect_absolute desc, dimension_value
+order by dimension_name asc, effect_absolute desc, dimension_value asc

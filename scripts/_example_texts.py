@@ -1,7 +1,7 @@
 """What the people of the example world say to the assistant: families of questions that mean the same, by language.
 
-`asks` are ways to ask one thing about the entity `{e}`, `follow_ups` are other questions about it. A family's questions
-in short are the last of its `asks`.
+`asks` are ways to ask one thing about the entity `{e}`, the last of them in the fewest words; `follow_ups` are other
+questions about it, which name it, and `short_follow_ups` leave its name out, as most people do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ class Family:
     entities: tuple[str, ...]
     asks: tuple[str, ...]
     follow_ups: tuple[str, ...]
+    short_follow_ups: tuple[str, ...]
 
 
 FAMILIES: dict[str, tuple[Family, ...]] = {
@@ -33,6 +34,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "How many people can share the {e}?",
                 "Can I cancel the {e} at any time?",
             ),
+            ("Does it include phone support?", "How many people can share it?"),
         ),
         Family(
             "billing",
@@ -55,6 +57,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Can the {e} be sent to my accountant?",
                 "Why does the {e} have the wrong address?",
             ),
+            ("Who approved it?", "Can you send it to my accountant?"),
         ),
         Family(
             "how_to",
@@ -66,6 +69,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "export {e} Excel",
             ),
             ("Who else can see the {e}?", "How do I delete the {e}?", "Can the {e} be refreshed every hour?"),
+            ("Who else can see it?", "How do I delete it?"),
         ),
         Family(
             "how_to",
@@ -77,6 +81,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "connect {e} workspace",
             ),
             ("What data does {e} send to us?", "How often does {e} sync?", "Is {e} part of the free version?"),
+            ("What data does it send to us?", "How often does it sync?"),
         ),
         Family(
             "code",
@@ -92,6 +97,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "How do I write a unit test in {e}?",
                 "Is {e} faster than C for sorting numbers?",
             ),
+            ("Which library knows about time zones?", "And how do I write a unit test?"),
         ),
         Family(
             "code",
@@ -110,6 +116,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "cause {e}",
             ),
             ("How do I log every {e}?", "Which test would catch the {e}?", "Since which release do we see the {e}?"),
+            ("Which test would catch it?", "Since which release do we see this?"),
         ),
         Family(
             "writing",
@@ -128,6 +135,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "short {e}",
             ),
             ("Which font suits a {e}?", "When should I send the {e}?", "Translate the {e} into French"),
+            ("Translate it into French", "When should I send it?"),
         ),
         Family(
             "writing",
@@ -139,6 +147,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "summary {e} notes",
             ),
             ("Who attended the {e}?", "When is the next {e}?", "Book a room for the {e}"),
+            ("Who attended?", "When is the next one?"),
         ),
         Family(
             "facts",
@@ -154,6 +163,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Which museums are open in {e} on Monday?",
                 "How do I get from the airport to the centre of {e}?",
             ),
+            ("How many people live there?", "Which museums are open on Monday?"),
         ),
         Family(
             "facts",
@@ -169,6 +179,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Is it safe to travel to the {e} in August?",
                 "Who first made a map of the {e}?",
             ),
+            ("Which animals live there?", "Who first made a map of it?"),
         ),
         Family(
             "health",
@@ -184,6 +195,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Can I drink alcohol with {e}?",
                 "What does a pack of {e} cost at the pharmacy?",
             ),
+            ("Does it make you sleepy?", "Can I drink alcohol with it?"),
         ),
         Family(
             "health",
@@ -199,6 +211,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Should I see a doctor with a {e}?",
                 "Can children get a {e}?",
             ),
+            ("How long does it last?", "Should I see a doctor?"),
         ),
     ),
     "es": (
@@ -212,6 +225,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} precio al mes",
             ),
             ("¿El {e} incluye soporte telefónico?", "¿Cuántas personas pueden compartir el {e}?"),
+            ("¿Incluye soporte telefónico?", "¿Cuántas personas lo pueden compartir?"),
         ),
         Family(
             "how_to",
@@ -223,6 +237,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "exportar {e} Excel",
             ),
             ("¿Quién más puede ver el {e}?", "¿Cómo borro el {e}?"),
+            ("¿Quién más lo puede ver?", "¿Y cómo lo borro?"),
         ),
         Family(
             "writing",
@@ -234,6 +249,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} breve",
             ),
             ("¿Cuándo debo enviar la {e}?", "Traduce la {e} al francés"),
+            ("¿Cuándo debo enviarla?", "Tradúcela al francés"),
         ),
         Family(
             "facts",
@@ -245,6 +261,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "tiempo {e} mañana",
             ),
             ("¿Cuántos habitantes tiene {e}?", "¿Qué museos abren el lunes en {e}?"),
+            ("¿Cuánta gente vive ahí?", "¿Qué museos abren el lunes?"),
         ),
         Family(
             "health",
@@ -256,6 +273,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "dosis {e} adulto",
             ),
             ("¿El {e} da sueño?", "¿Puedo beber alcohol con {e}?"),
+            ("¿Da sueño?", "¿Puedo beber alcohol?"),
         ),
     ),
     "de": (
@@ -269,6 +287,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} Kosten Monat",
             ),
             ("Ist beim {e} eine Hotline dabei?", "Wie viele Leute können den {e} teilen?"),
+            ("Ist eine Hotline dabei?", "Wie viele Leute können ihn teilen?"),
         ),
         Family(
             "how_to",
@@ -280,6 +299,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} Excel exportieren",
             ),
             ("Wer kann {e} sonst noch sehen?", "Wie lösche ich {e} wieder?"),
+            ("Wer kann das sonst noch sehen?", "Und wie lösche ich das wieder?"),
         ),
         Family(
             "facts",
@@ -291,6 +311,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "Wetter {e} morgen",
             ),
             ("Wie viele Einwohner hat {e}?", "Welche Museen in {e} haben am Montag offen?"),
+            ("Wie viele Leute wohnen dort?", "Welche Museen haben am Montag offen?"),
         ),
         Family(
             "health",
@@ -302,6 +323,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} Dosis Erwachsene",
             ),
             ("Macht {e} müde?", "Darf ich Alkohol trinken, wenn ich {e} nehme?"),
+            ("Macht das müde?", "Darf ich dazu Alkohol trinken?"),
         ),
     ),
     "ja": (
@@ -315,6 +337,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} 月 料金",
             ),
             ("{e}に電話サポートは含まれますか", "{e}は何人で使えますか"),
+            ("電話サポートはありますか", "何人で使えますか"),
         ),
         Family(
             "how_to",
@@ -326,6 +349,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} Excel 書き出し",
             ),
             ("{e}を見られるのは誰ですか", "{e}を削除したい"),
+            ("誰が見られますか", "どうやって削除しますか"),
         ),
         Family(
             "facts",
@@ -337,6 +361,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} 明日 天気",
             ),
             ("{e}の人口は何人ですか", "月曜日に開いている{e}の美術館はどこですか"),
+            ("何人住んでいますか", "月曜日に開いている美術館は"),
         ),
         Family(
             "health",
@@ -348,6 +373,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
                 "{e} 用量 大人",
             ),
             ("{e}を飲むと眠くなりますか", "{e}とお酒を一緒に飲めますか"),
+            ("眠くなりますか", "お酒も飲めますか"),
         ),
     ),
 }
@@ -377,6 +403,7 @@ LEAD_INS = {
     "de": ("Ich möchte wissen: ", "Noch einmal: "),
     "ja": ("質問です、", "もう一度、"),
 }
+NAMED_FOLLOW_UPS = 0.3
 REFUSAL = "I can't help with that. Please ask a professional."
 
 
@@ -419,9 +446,11 @@ def conversation_texts(
             asked = family.asks[way].format(e=entity)
             is_follow_up = False
         elif kind == "follow_up":
-            others = [text for text in family.follow_ups if text.format(e=entity) not in asked]
-            heard = {text for text, _ in texts}
-            others = [text for text in others if text.format(e=entity) not in heard] or others
+            ways = (family.follow_ups, family.short_follow_ups)
+            ways = ways if d < NAMED_FOLLOW_UPS else ways[::-1]
+            heard = {text for text, _ in texts} | {asked}
+            unheard = [[text for text in each if text.format(e=entity) not in heard] for each in ways]
+            others = unheard[0] or unheard[1] or [text for text in ways[0] if text.format(e=entity) != asked]
             asked = others[int(c * len(others))].format(e=entity)
             is_follow_up = True
         elif kind in ("rephrase", "shortened") and is_follow_up:

@@ -2,6 +2,7 @@
 
     python scripts/bench.py                            both, small: a few minutes
     python scripts/bench.py --performance --scale 0.2  against the hand-written plan, 10 million outcomes
+    python scripts/bench.py --turns 1000000            turns with text, against a bare comparison of their words
     python scripts/bench.py --calibration              every cell of docs/calibration.md; resumes; a few hours
 
 Performance: simulated raw tables, ten metrics, five experiments. The package and bench/reference.sql take turns over
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _bench_turns
 import calibrate
 import duckdb
 import simulate
@@ -33,11 +35,13 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "bench" / "reference.sql"
+TOKEN_JACCARD = ROOT / "bench" / "token_jaccard.sql"
 RESULTS = ROOT / "bench_results"
 TARGET_RATIO = 1.5
 
 QUICK_SCALE, DEFAULT_SCALE = 0.02, 0.05
 QUICK_EXPERIMENTS = 200
+QUICK_TURNS = 200_000
 QUICK_SIZES = [100, 500]
 
 # Event, column of the reference, and what is summed (none: events are counted).
@@ -171,11 +175,14 @@ def measure(command: Sequence[str], environment: dict[str, str] | None = None) -
     }
 
 
-def dbt(database: Path, target: Path, word: str) -> dict[str, float]:
+def dbt(
+    database: Path, target: Path, word: str, variables: dict[str, Any], selection: str | None = None
+) -> dict[str, float]:
     target.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "dbt.cli.main", "--quiet", word, "--project-dir", str(ROOT), "--target", "duckdb"]
     command += ["--target-path", str(target), "--log-path", str(target / "logs")]
-    command += ["--vars", json.dumps(variables(), sort_keys=True)]
+    command += ["--vars", json.dumps(variables, sort_keys=True)]
+    command += ["--select", selection] if selection else []
     environment = {
         "EVALHOUSE_DUCKDB_PATH": str(database),
         "DBT_PROFILES_DIR": str(ROOT),
@@ -191,8 +198,8 @@ with duckdb.connect(sys.argv[1]) as connection:
 """
 
 
-def reference(database: Path) -> dict[str, float]:
-    return measure([sys.executable, "-c", _REFERENCE_PROCESS, str(database), str(REFERENCE)])
+def reference(database: Path, plan: Path) -> dict[str, float]:
+    return measure([sys.executable, "-c", _REFERENCE_PROCESS, str(database), str(plan)])
 
 
 def expected_effect(name: str, control: dict[str, float], treatment: dict[str, float]) -> float:
@@ -260,13 +267,13 @@ def performance(scale: float, repeats: int, console: Console) -> dict[str, Any]:
     runs: dict[str, list[dict[str, float]]] = {"reference": [], "package": [], "fixed": []}
     # Scheduled runs find a parsed project.
     for database in (full, empty):
-        dbt(database, work / f"target_{database.stem}", "parse")
+        dbt(database, work / f"target_{database.stem}", "parse", variables())
     for number in range(repeats):
         with duckdb.connect(str(full)) as connection:
             connection.execute("drop schema if exists main_evalhouse cascade")
-        runs["reference"].append(reference(full))
-        runs["package"].append(dbt(full, work / "target_full", "run"))
-        runs["fixed"].append(dbt(empty, work / "target_empty", "run"))
+        runs["reference"].append(reference(full, REFERENCE))
+        runs["package"].append(dbt(full, work / "target_full", "run", variables()))
+        runs["fixed"].append(dbt(empty, work / "target_empty", "run", variables()))
         console.print(
             f"round {number + 1} of {repeats}: "
             + ", ".join(f"{name} {values[-1]['wall']:.1f} s" for name, values in runs.items())
@@ -293,6 +300,42 @@ def performance(scale: float, repeats: int, console: Console) -> dict[str, Any]:
     }
     for leftover in work.glob("*.duckdb*"):
         leftover.unlink()
+    return record
+
+
+def turns(number: int, repeats: int, console: Console) -> dict[str, Any]:
+    """Times `turns` and what it needs; the record has the ratio to the bare comparison, dbt's fixed cost aside."""
+    work = RESULTS / "work" / "turns"
+    work.mkdir(parents=True, exist_ok=True)
+    full, empty = work / "full.duckdb", work / "empty.duckdb"
+    for leftover in work.glob("*.duckdb*"):
+        leftover.unlink()
+    for database, rows in ((full, number), (empty, 0)):
+        with duckdb.connect(str(database)) as connection:
+            _bench_turns.generate(connection, rows)
+    runs: dict[str, list[dict[str, float]]] = {"reference": [], "package": [], "fixed": []}
+    for database in (full, empty):
+        dbt(database, work / f"target_{database.stem}", "parse", _bench_turns.VARIABLES)
+    for _ in range(repeats):
+        runs["reference"].append(reference(full, TOKEN_JACCARD))
+        for name, database in (("package", full), ("fixed", empty)):
+            target = work / f"target_{database.stem}"
+            runs[name].append(dbt(database, target, "run", _bench_turns.VARIABLES, _bench_turns.SELECTION))
+    medians = {name: median(values) for name, values in runs.items()}
+    record = {
+        "turns": number,
+        "medians": medians,
+        "ratio": (medians["package"]["wall"] - medians["fixed"]["wall"]) / medians["reference"]["wall"],
+        "runs": runs,
+        "slowest_models": slowest_models(work / "target_full"),
+        "scans_of_raw_traces": _bench_turns.scans_of_raw_traces(full, work / "target_full"),
+    }
+    for leftover in work.glob("*.duckdb*"):
+        leftover.unlink()
+    for line in _bench_turns.summary(record):
+        console.print(line)
+    slowest = ", ".join(f"{name} {seconds:.1f}" for name, seconds in record["slowest_models"].items())
+    console.print(f"Slowest models (s): {slowest}")
     return record
 
 
@@ -406,9 +449,10 @@ def main() -> int:
     )
     parser.add_argument("--calibration", action="store_true", help="only the calibration, every cell in full")
     parser.add_argument("--scale", type=positive, help=f"size of the performance part (default {DEFAULT_SCALE})")
+    parser.add_argument("--turns", type=int, metavar="N", help="only the part on turns, with N of them")
     parser.add_argument("--quick", action="store_true", help="the small version; the default when no part is named")
     arguments = parser.parse_args()
-    both = not (arguments.performance or arguments.calibration)
+    both = not (arguments.performance or arguments.calibration or arguments.turns)
     is_quick = arguments.quick or both
     # A log has no width of its own; the table needs this one.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -422,6 +466,8 @@ def main() -> int:
     if both or arguments.performance:
         scale = arguments.scale or (QUICK_SCALE if is_quick else DEFAULT_SCALE)
         record["performance"] = performance(scale, 1 if is_quick else 3, console)
+    if both or arguments.turns:
+        record["turns"] = turns(arguments.turns or QUICK_TURNS, 1 if is_quick else 3, console)
     if both or arguments.calibration:
         runs, _ = calibration(is_quick, console)
         record["calibration"] = {"is_quick": is_quick, "runs": runs}

@@ -197,9 +197,7 @@ def print_signals(console: Console, marts: dict[str, pd.DataFrame]) -> None:
     last = pd.Timestamp(known.signal_date.max())
     dates = pd.to_datetime(known.signal_date)
     recent = known[dates > last - pd.Timedelta(days=SIGNAL_DAYS)]
-    console.print(
-        f"per 100 answers, {SIGNAL_DAYS} days to {last:%Y-%m-%d}, whose turns have all had their time", style="dim"
-    )
+    console.print(f"of 100 answers, over the {SIGNAL_DAYS} days to {last:%Y-%m-%d}", style="dim")
     columns = ("model", "answers", *SIGNALS.values())
     table = new_table(*columns, right=columns[1:])
     for model, rows in recent.groupby("model_version"):
@@ -237,7 +235,7 @@ def print_failure_modes(console: Console, modes: pd.DataFrame, last: pd.Timestam
     if sums.empty:
         return
     common = [f"{escape(str(name))} {row.failures / row.turns:.1%}" for name, row in sums.head(MAX_MODES).iterrows()]
-    console.print(f"what fails most: {', '.join(common)}")
+    console.print(f"what fails most, of the answers that could: {', '.join(common)}")
 
 
 def print_signal_validity(console: Console, validity: pd.DataFrame) -> None:

@@ -4,9 +4,7 @@
 -#}
 {%- macro settings() -%}
     {%- set fields = evalhouse._settings_fields() -%}
-    {%- set given = evalhouse._settings_given(fields.root) -%}
-    {%- set example = evalhouse.example_config() if evalhouse._settings_example_applies(given) else {} -%}
-    {%- set chosen = evalhouse._settings_check([['', dict(example, **given)]], fields.root)[0] -%}
+    {%- set chosen, example = evalhouse._settings_chosen(fields) -%}
 
     {%- set inputs = evalhouse._settings_inputs(chosen.inputs, fields) -%}
     {%- set source_tables = evalhouse._settings_check(
@@ -38,9 +36,12 @@
 {%- endmacro -%}
 
 
+{#- Every input asks this several times: the rest of the settings is left to those who need it. -#}
 {%- macro has_input(name) -%}
-    {%- do evalhouse._settings_names('has_input', [name], evalhouse._settings_fields().input) -%}
-    {%- do return(name in evalhouse.settings().inputs) -%}
+    {%- set fields = evalhouse._settings_fields() -%}
+    {%- do evalhouse._settings_names('has_input', [name], fields.input) -%}
+    {%- set chosen, _ = evalhouse._settings_chosen(fields) -%}
+    {%- do return(name in evalhouse._settings_inputs(chosen.inputs, fields)) -%}
 {%- endmacro -%}
 
 
@@ -52,6 +53,14 @@
 {%- macro _settings_example_applies(given) -%}
     {%- set own_world = ['metrics', 'raw_schema', 'source_tables', 'inputs', 'facts'] | select('in', given) | list -%}
     {%- do return(project_name == 'evalhouse' and own_world | length == 0) -%}
+{%- endmacro -%}
+
+
+{#- The keys at the top, the example's where it applies, and the example itself. What is inside them is not checked. -#}
+{%- macro _settings_chosen(fields) -%}
+    {%- set given = evalhouse._settings_given(fields.root) -%}
+    {%- set example = evalhouse.example_config() if evalhouse._settings_example_applies(given) else {} -%}
+    {%- do return([evalhouse._settings_check([['', dict(example, **given)]], fields.root)[0], example]) -%}
 {%- endmacro -%}
 
 

@@ -35,3 +35,22 @@
     where fact_time <= {{ evalhouse.as_of_literal() }}
     {%- endif %}
 {%- endmacro %}
+
+{#- Rows of all facts under one another, from the CTEs `<fact>_measures`: a measure of another fact is null. -#}
+{% macro stacked_measures(measures) -%}
+    {%- for fact in measures | map(attribute='fact') | unique -%}
+    {%- if not loop.first %}
+
+    union all
+
+    {% endif -%}
+    select
+        fact_unit_id,
+        fact_time
+        {%- for measure in measures %},
+        {%- set data_type = dbt.type_string() if measure.is_text else evalhouse.type_double() %}
+        {{ 'cast(null as ' ~ data_type ~ ') as ' if measure.fact != fact }}{{ measure.name }}
+        {%- endfor %}
+    from {{ fact }}_measures
+    {%- endfor %}
+{%- endmacro %}

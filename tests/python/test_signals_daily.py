@@ -342,11 +342,11 @@ def test_a_log_that_changes_its_unit_of_time_is_suspect_until_it_changes_back(wa
 
 def failing(turns: pd.DataFrame) -> pd.DataFrame:
     """Turns with a column per failure mode (does it have it?) and one per base (is it known?), from plain loops."""
-    turns = turns.sort_values(["session_key", "turn_number"]).copy()
+    turns = turns.sort_values(["session_id", "turn_number"]).copy()
     runs, run, session = [], 0, None
     for row in turns.itertuples():
-        run = run + 1 if row.repeats_previous and row.session_key == session else int(row.repeats_previous)
-        session = row.session_key
+        run = run + 1 if row.repeats_previous and row.session_id == session else int(row.repeats_previous)
+        session = row.session_id
         runs.append(run)
     ok = turns["status"] == "ok"
     mature, settled, day = turns["is_mature"], turns["is_outcome_mature"], turns["is_day_mature"]

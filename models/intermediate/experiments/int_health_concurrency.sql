@@ -137,12 +137,7 @@ select
     experiment_id,
     'concurrent_experiments' as check_name,
     other_experiment_id as scope,
-    case
-        when p_value is null then 'insufficient'
-        when p_value < threshold then 'fail'
-        when p_value < 10 * threshold then 'warn'
-        else 'pass'
-    end as status,
+    {{ evalhouse.status_of_test('p_value', 'threshold') }} as status,
     share as statistic,
     p_value,
     threshold,

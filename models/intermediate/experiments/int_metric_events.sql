@@ -1,6 +1,6 @@
 {#- Rows of facts at event grain, only for quantiles of events: no per-unit total carries those. A row counts from its
     day on, or from the day on which its unit's window is over, until the unit sees a second variation. -#}
-{%- set metrics = evalhouse.event_quantile_metrics() -%}
+{%- set metrics = evalhouse.quantile_metrics('events') -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 
 with exposed_units as (

@@ -2,8 +2,7 @@
     wide. Counts and sums of bins can be added up over days; ordered lists of values cannot. -#}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
-{%- set unit_quantile_metrics = evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'quantile')
-    | selectattr('quantile_of', 'equalto', 'units') | list -%}
+{%- set unit_quantile_metrics = evalhouse.quantile_metrics('units') -%}
 
 with metric_events as (
     select * from {{ ref('evalhouse', 'int_metric_events') }}

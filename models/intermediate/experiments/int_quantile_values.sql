@@ -1,8 +1,6 @@
 {#- Values of quantile metrics by slice in the newest data, in order: every later step picks ranks. -#}
-{%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
-{%- set unit_quantile_metrics = plan.metrics | selectattr('type', 'equalto', 'quantile')
-    | selectattr('quantile_of', 'equalto', 'units') | list -%}
+{%- set unit_quantile_metrics = evalhouse.quantile_metrics('units') -%}
 {%- set slice_key = 'experiment_id, variation_id, metric_name, dimension_name, dimension_value' -%}
 
 with metric_events as (

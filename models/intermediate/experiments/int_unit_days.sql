@@ -196,17 +196,7 @@ units as (
 {%- if plan.totals %}
 
 all_events as (
-    {%- for fact in measured_facts %}
-    {{ 'union all' if not loop.first }}
-    select
-        fact_unit_id,
-        fact_time
-        {%- for measure in plan.measures %},
-        {%- set data_type = dbt.type_string() if measure.is_text else evalhouse.type_double() %}
-        {{ 'cast(null as ' ~ data_type ~ ') as ' if measure.fact != fact }}{{ measure.name }}
-        {%- endfor %}
-    from {{ fact }}_measures
-    {%- endfor %}
+    {{ evalhouse.stacked_measures(plan.measures) | indent(4) }}
 ),
 
 {%- if distinct_totals %}

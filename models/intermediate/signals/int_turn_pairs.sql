@@ -1,14 +1,145 @@
+{#- Each turn beside the next one of its session: how alike the two texts are, and what the user did by the second. -#}
 {{ config(enabled=evalhouse.has_input('traces')) }}
+{%- set double = evalhouse.type_double() -%}
+{%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
+{%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()
+    + ['embedding_cosine', 'embedding_centre', 'threshold'] -%}
+{%- set of_next = 'over (partition by session_id order by turn_number, trace_id)' -%}
 with turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
 ),
-p as (
-    select trace_id, lead(trace_id) over w as next_trace_id, lead(started_at) over w as next_started_at, finished_at,
-    lower(trim(input_text)) as a, lead(lower(trim(input_text))) over w as b
+
+default_weights as (
+    select * from {{ ref('evalhouse', 'rephrase_weights') }}
+),
+
+{%- if own_weights %}
+
+own_weights as (
+    select * from {{ own_weights }}
+),
+{%- endif %}
+
+weight_rows as (
+    select
+        name,
+        value,
+        0 as is_own
+    from default_weights
+    {%- if own_weights %}
+    union all
+    select
+        cast(name as {{ dbt.type_string() }}) as name,
+        cast(value as {{ double }}) as value,
+        1 as is_own
+    from own_weights
+    {%- endif %}
+),
+
+weights as {{ evalhouse.materialized() }} (
+    select
+        {%- for name in weight_names %}
+        coalesce(
+            max(case when name = '{{ name }}' and is_own = 1 then value end),
+            max(case when name = '{{ name }}' and is_own = 0 then value end)
+        ) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from weight_rows
+),
+
+texts as (
+    select
+        trace_id,
+        session_id,
+        turn_number,
+        started_at,
+        finished_at,
+        input_hash,
+        input_embedding,
+        input_text as text
     from turns
-    window w as (partition by session_id order by turn_number)
+),
+
+{{ evalhouse.rephrase_words('texts', [
+    'trace_id', 'session_id', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
+]) }},
+
+pairs as {{ evalhouse.materialized() }} (
+    select
+        trace_id,
+        finished_at,
+        input_hash,
+        input_embedding,
+        text_key,
+        rest_hash,
+        words,
+        content,
+        lead(trace_id) {{ of_next }} as next_trace_id,
+        lead(started_at) {{ of_next }} as next_started_at,
+        lead(input_hash) {{ of_next }} as next_input_hash,
+        lead(input_embedding) {{ of_next }} as next_input_embedding,
+        lead(text_key) {{ of_next }} as next_text_key,
+        lead(rest_hash) {{ of_next }} as next_rest_hash,
+        lead(words_in_order) {{ of_next }} as next_words_in_order,
+        lead(words) {{ of_next }} as next_words,
+        lead(content) {{ of_next }} as next_content
+    from text_words
+),
+
+{{ evalhouse.rephrase_features('pairs', [
+    'trace_id', 'finished_at', 'next_trace_id', 'next_started_at', 'input_hash', 'next_input_hash', 'input_embedding',
+    'next_input_embedding', 'text_key', 'next_text_key', 'rest_hash', 'next_rest_hash', 'next_words_in_order'
+]) }},
+
+compared as (
+    select
+        *,
+        case
+            when text_key is not null and next_text_key is not null
+                then text_key = next_text_key and rest_hash = next_rest_hash
+            else input_hash = next_input_hash
+        end as is_next_equal,
+        -- Few are short enough to be one.
+        case
+            when length(next_words_in_order) <= 60
+                then
+                    next_words_in_order <> ' '
+                    and {{ evalhouse.without_acknowledgements('next_words_in_order') }} = ' '
+            when next_words_in_order is not null then false
+        end as is_next_acknowledgement,
+        {{ evalhouse.cosine_similarity('input_embedding', 'next_input_embedding') }} as cosine
+    from pair_features
+),
+
+weighed as {{ evalhouse.materialized() }} (
+    select
+        compared.*,
+        weights.threshold,
+        {{ evalhouse.rephrase_logit('compared', 'weights') }}
+        + coalesce(weights.embedding_cosine * (compared.cosine - weights.embedding_centre), 0) as logit
+    from compared
+    cross join weights
+),
+
+scored as (
+    select
+        *,
+        case
+            when is_next_equal then cast(1 as {{ double }})
+            when logit is not null then 1 / (1 + {{ evalhouse.exp_safe('-logit') }})
+        end as next_similarity
+    from weighed
 )
-select trace_id, next_trace_id, {{ evalhouse.seconds_between('finished_at', 'next_started_at') }} as next_gap_seconds,
-    cast(null as {{ evalhouse.type_double() }}) as next_similarity, a = b as is_next_equal,
-    substring(a, 1, 10) = substring(b, 1, 10) and a <> b as is_next_rephrase, false as is_next_acknowledgement
-from p
+
+select
+    trace_id,
+    next_trace_id,
+    {{ evalhouse.seconds_between('finished_at', 'next_started_at') }} as next_gap_seconds,
+    next_similarity,
+    is_next_equal,
+    case
+        when is_next_equal or is_next_acknowledgement then false
+        else next_similarity >= threshold
+    end as is_next_rephrase,
+    is_next_acknowledgement
+from scored

@@ -4,6 +4,8 @@
 {%- set double = evalhouse.type_double() -%}
 {%- set windowed = evalhouse.metric_plan().metrics | rejectattr('type', 'equalto', 'quantile')
     | selectattr('missing', 'equalto', 'zero') | list -%}
+{%- set stored_checks = ['ramps', 'sequential_sample_ratios', 'weekdays', 'concurrency', 'novelty']
+    + (['trace_joins'] if evalhouse.has_input('traces') else []) -%}
 
 with experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
@@ -264,12 +266,7 @@ checks as (
         experiment_id,
         check_name,
         scope,
-        case
-            when p_value is null then 'insufficient'
-            when p_value < threshold then 'fail'
-            when p_value < 10 * threshold then 'warn'
-            else 'pass'
-        end as status,
+        {{ evalhouse.status_of_test('p_value', 'threshold') }} as status,
         statistic,
         p_value,
         threshold,
@@ -314,12 +311,7 @@ checks as (
         experiment_id,
         'multiple_exposure_asymmetry' as check_name,
         'all' as scope,
-        case
-            when p_value is null then 'insufficient'
-            when p_value < {{ srm_alpha }} then 'fail'
-            when p_value < 10 * {{ srm_alpha }} then 'warn'
-            else 'pass'
-        end as status,
+        {{ evalhouse.status_of_test('p_value', srm_alpha) }} as status,
         chi_square as statistic,
         p_value,
         {{ srm_alpha }} as threshold,
@@ -333,12 +325,7 @@ checks as (
         experiment_id,
         'pre_exposure_imbalance' as check_name,
         metric_name as scope,
-        case
-            when p_value is null then 'insufficient'
-            when p_value < {{ srm_alpha }} / tests then 'fail'
-            when p_value < 10 * {{ srm_alpha }} / tests then 'warn'
-            else 'pass'
-        end as status,
+        {{ evalhouse.status_of_test('p_value', srm_alpha ~ ' / tests') }} as status,
         t_statistic as statistic,
         p_value,
         {{ srm_alpha }} / tests as threshold,
@@ -432,6 +419,7 @@ checks as (
         {%- else -%}
         1 = 0
         {%- endif %}
+    {%- for source in stored_checks %}
 
     union all
 
@@ -444,74 +432,8 @@ checks as (
         p_value,
         threshold,
         detail
-    from ramps
-
-    union all
-
-    select
-        experiment_id,
-        check_name,
-        scope,
-        status,
-        statistic,
-        p_value,
-        threshold,
-        detail
-    from sequential_sample_ratios
-
-    union all
-
-    select
-        experiment_id,
-        check_name,
-        scope,
-        status,
-        statistic,
-        p_value,
-        threshold,
-        detail
-    from weekdays
-
-    union all
-
-    select
-        experiment_id,
-        check_name,
-        scope,
-        status,
-        statistic,
-        p_value,
-        threshold,
-        detail
-    from concurrency
-
-    union all
-
-    select
-        experiment_id,
-        check_name,
-        scope,
-        status,
-        statistic,
-        p_value,
-        threshold,
-        detail
-    from novelty
-    {%- if evalhouse.has_input('traces') %}
-
-    union all
-
-    select
-        experiment_id,
-        check_name,
-        scope,
-        status,
-        statistic,
-        p_value,
-        threshold,
-        detail
-    from trace_joins
-    {%- endif %}
+    from {{ source }}
+    {%- endfor %}
 )
 
 select

@@ -37,9 +37,11 @@ totals as (
         sum(input_tokens) as input_tokens,
         sum(output_tokens) as output_tokens,
         sum(cost_usd) as cost_usd,
-        sum(case when status = 'ok' then 0 else 1 end) as failed_turns,
+        cast(sum(case when status = 'ok' then 0 else 1 end) as {{ dbt.type_bigint() }}) as failed_turns,
         {%- for name, flag in counted.items() %}
-        sum(case when {{ flag }} then 1 when not {{ flag }} then 0 end) as {{ name }},
+        cast(
+            sum(case when {{ flag }} then 1 when not {{ flag }} then 0 end) as {{ dbt.type_bigint() }}
+        ) as {{ name }},
         {%- endfor %}
         min(case when is_mature then 1 else 0 end) = 1 as has_only_mature_turns,
         min(case when is_last_turn and is_abandoned then 1 when is_last_turn and not is_abandoned then 0 end) = 1

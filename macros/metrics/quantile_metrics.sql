@@ -1,8 +1,8 @@
-{#- The planned metrics that are quantiles of events. -#}
-{% macro event_quantile_metrics() -%}
+{#- The planned metrics that are quantiles of `units` or of `events`. -#}
+{% macro quantile_metrics(quantile_of) -%}
     {{ return(
         evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'quantile')
-        | selectattr('quantile_of', 'equalto', 'events') | list
+        | selectattr('quantile_of', 'equalto', quantile_of) | list
     ) }}
 {%- endmacro %}
 

@@ -1,0 +1,52 @@
+{#- The texts are words between single spaces; without a second one, the words of the first. Each word once; null where there
+    is none, or where a text is null. `ends` compares beginnings and ends of words, three letters each. -#}
+{% macro shared_words(first_text, second_text=none, ends=false) -%}
+    {{ return(adapter.dispatch('shared_words', 'evalhouse')(first_text, second_text, ends)) }}
+{%- endmacro %}
+
+{% macro default__shared_words(first_text, second_text, ends) -%}
+    {%- set lists = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- set words = "split(" ~ text ~ ", ' ')" -%}
+        {%- if ends -%}
+            {%- do lists.append(
+                "concat(transform(" ~ words ~ ", w -> concat('^', left(w, 3))), "
+                ~ "transform(" ~ words ~ ", w -> concat('$', right(w, 3))))"
+            ) -%}
+        {%- else -%}
+            {%- do lists.append(words) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    nullif(array_join(array_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
+{%- endmacro %}
+
+{% macro duckdb__shared_words(first_text, second_text, ends) -%}
+    {%- set lists = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- set words = "string_split(" ~ text ~ ", ' ')" -%}
+        {%- if ends -%}
+            {%- do lists.append(
+                "list_concat(list_transform(" ~ words ~ ", lambda w: '^' || left(w, 3)), "
+                ~ "list_transform(" ~ words ~ ", lambda w: '$' || right(w, 3)))"
+            ) -%}
+        {%- else -%}
+            {%- do lists.append(words) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    nullif(array_to_string(list_{{ 'distinct' if second_text is none else 'intersect' }}({{ lists | join(', ') }}), ' '), '')
+{%- endmacro %}
+
+{% macro postgres__shared_words(first_text, second_text, ends) -%}
+    {%- set tables = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- set words = "unnest(string_to_array(" ~ text ~ ", ' ')) as w" -%}
+        {%- if ends -%}
+            {%- do tables.append(
+                "(select '^' || left(w, 3) as v from " ~ words ~ " union all select '$' || right(w, 3) from " ~ words ~ ")"
+            ) -%}
+        {%- else -%}
+            {%- do tables.append("(select w as v from " ~ words ~ ")") -%}
+        {%- endif -%}
+    {%- endfor -%}
+    (select nullif(string_agg(distinct v, ' '), '') from ({{ tables | join(' intersect ') }}) as shared)
+{%- endmacro %}
