@@ -243,7 +243,7 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, fraction: float) 
     """Each value stands for as many places as its weight, relative to the mean one; linear between whole places."""
     order = np.argsort(values, kind="stable")
     values, weights = values[order], weights[order]
-    through = np.cumsum(weights * len(weights) / weights.sum())
+    through = np.cumsum(weights * len(weights) / weights.sum()).round(6)
     position = (len(values) - 1) * fraction
     at = [
         values[np.searchsorted(through, np.floor(position) + step, side="right").clip(max=len(values) - 1)]

@@ -32,7 +32,10 @@ unit_counts as (
         ranked.unit_id,
         sum(ranked.ranks) as w
         {%- for name in quantiles %},
-        sum(case when ranked.metric_value <= estimates.{{ name }} then ranked.ranks else 0 end) as {{ name }}
+        sum(
+            -- Between two equal values interpolation may round to a hair below them.
+            case when ranked.metric_value <= estimates.{{ name }} * (1 + 1e-12) then ranked.ranks else 0 end
+        ) as {{ name }}
         {%- endfor %}
     from ranked
     inner join estimates on ranked.slice_number = estimates.slice_number

@@ -76,10 +76,11 @@ weighted as (
 ranked as (
     select
         *,
-        sum(ranks) over (
+        -- To a millionth of a rank: where a row ends must not hang on how an engine rounds a running sum.
+        floor(1e6 * sum(ranks) over (
             partition by slice_number order by metric_value, trace_id
             rows between unbounded preceding and current row
-        ) as values_through
+        ) + 5e-1) / 1e6 as values_through
     from weighted
 )
 
