@@ -4,12 +4,13 @@
     python scripts/calibrate_rephrase.py --pairs pairs.csv --baselines --write analytics.rephrase_weights
     python scripts/calibrate_rephrase.py --relation analytics.labelled_pairs --target-precision 0.9
 
-The pairs have the columns previous_text, next_text and is_rephrase (true or 1), and may have group_id (pairs of one user or
-conversation: they stay together in cross-validation) and embedding_cosine. A file is CSV or Parquet.
+The pairs have the columns previous_text, next_text and is_rephrase (true or 1), and may have group_id (pairs of one
+user or conversation: they stay together in cross-validation) and embedding_cosine. A file is CSV or Parquet.
 
-The features come from the package's own SQL on the target of the dbt profile; the fit is scikit-learn's logistic regression.
-Every figure in the table is out of fold. `--write` replaces a table of name and value; name it in the configuration as
-`signals.rephrase_weights` and the next run scores with it. Needs scikit-learn. Run it from the folder of the dbt project.
+The features come from the package's own SQL on the target of the dbt profile; the fit is scikit-learn's logistic
+regression. Every figure in the table is out of fold. `--write` replaces a table of name and value; name it in the
+configuration as `signals.rephrase_weights` and the next run scores with it. Needs scikit-learn. Run it from the folder
+of the dbt project.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def features(frame: pd.DataFrame, arguments: argparse.Namespace, warehouse: Ware
     for start in range(0, len(frame), ROWS_PER_INSERT):
         rows = frame.iloc[start : start + ROWS_PER_INSERT]
         values = " union all ".join(
-            f"select {number} as pair_id, {_text(row.previous_text)} as previous_text, {_text(row.next_text)} as next_text"
+            f"select {number} as pair_id, {_text(row.previous_text)} as previous_text, "
+            f"{_text(row.next_text)} as next_text"
             for number, row in zip(rows.index, rows.itertuples(), strict=True)
         )
         parts.append(warehouse.frame(query.replace(f"from {PLACE}", f"from ({values}) as labelled")))
@@ -114,7 +116,7 @@ def compiled(arguments: argparse.Namespace) -> str:
 
 
 def fit(values: np.ndarray, label: np.ndarray, names: Sequence[str], penalty: float) -> np.ndarray:
-    """Intercept and weights. A feature whose sign comes out against its meaning is left out, and the rest fitted again."""
+    """Intercept and weights. A feature whose sign is against its meaning is left out, and the rest fitted again."""
     from sklearn.linear_model import LogisticRegression
 
     signs = np.array([-1.0 if name in AGAINST else 1.0 for name in names])
@@ -139,7 +141,9 @@ def probabilities(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return expit(weights[0] + values @ weights[1:])
 
 
-def out_of_fold(values: np.ndarray, label: np.ndarray, group: np.ndarray, names: Sequence[str], penalty: float) -> np.ndarray:
+def out_of_fold(
+    values: np.ndarray, label: np.ndarray, group: np.ndarray, names: Sequence[str], penalty: float
+) -> np.ndarray:
     from sklearn.model_selection import GroupKFold
 
     score = np.zeros(len(label))
@@ -154,7 +158,9 @@ def table(score: np.ndarray, label: np.ndarray, thresholds: Sequence[float]) -> 
         flagged = score >= threshold
         hits = int((flagged & (label == 1)).sum())
         precision = hits / flagged.sum() if flagged.any() else np.nan
-        rows.append((threshold, precision, hits / label.sum(), 2 * hits / (flagged.sum() + label.sum()), flagged.mean()))
+        rows.append(
+            (threshold, precision, hits / label.sum(), 2 * hits / (flagged.sum() + label.sum()), flagged.mean())
+        )
     return pd.DataFrame(rows, columns=["threshold", "precision", "recall", "f1", "flagged"])
 
 
@@ -164,7 +170,9 @@ def choose(score: np.ndarray, label: np.ndarray, target_precision: float | None)
         return float(full.loc[full["f1"].idxmax(), "threshold"])
     enough = full[full["precision"] >= target_precision]
     if enough.empty:
-        raise WarehouseError(f"no threshold reaches precision {target_precision}; the best is {full['precision'].max():.3f}")
+        raise WarehouseError(
+            f"no threshold reaches precision {target_precision}; the best is {full['precision'].max():.3f}"
+        )
     return float(enough.loc[enough["recall"].idxmax(), "threshold"])
 
 
@@ -177,7 +185,9 @@ def baselines(frame: pd.DataFrame) -> dict[str, np.ndarray]:
         one, other = set(re.findall(r"\w+", first)), set(re.findall(r"\w+", second))
         found["token Jaccard"].append(len(one & other) / max(1, len(one | other)))
         found["Levenshtein"].append(1 - _distance(first, second) / max(1, len(first), len(second)))
-    matrix = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit_transform([text for pair in pairs for text in pair])
+    matrix = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit_transform(
+        [text for pair in pairs for text in pair]
+    )
     cosine = np.asarray(matrix[0::2].multiply(matrix[1::2]).sum(axis=1)).ravel()
     return {**{name: np.array(score) for name, score in found.items()}, "TF-IDF cosine": cosine}
 

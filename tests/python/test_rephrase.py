@@ -83,7 +83,7 @@ def weights() -> dict[str, float]:
 
 
 SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]+")
-UNDECOMPOSED = str.maketrans("øđłıßæœςñ", "odlisaoσn")
+UNDECOMPOSED = str.maketrans("øđłıßæœ\u03c2", "odlisao\u03c3")
 
 
 def folded(text: str) -> str:
@@ -133,9 +133,7 @@ def score_of(previous: str, following: str) -> float:
         "substitution": (
             min(1, unshared / 2) * (1 - contained) if frames[0] == frames[1] and frames[0] and unshared > 0 else 0.0
         ),
-        "question_changed": float(
-            bool(same_content and first & asking and second & asking and not both & asking)
-        ),
+        "question_changed": float(bool(same_content and first & asking and second & asking and not both & asking)),
         "number_changed": float(
             frames[0] == frames[1] and bool(numbers[0] - numbers[1]) and bool(numbers[1] - numbers[0])
         ),
@@ -154,8 +152,24 @@ def test_score_is_the_definition(warehouse: harness.Warehouse) -> None:
     shifted = [made.assign(next_text=np.roll(made["next_text"], shift)) for shift in (1, 7)]
     odd = pd.DataFrame(
         {
-            "previous_text": ["a a b b a", "iPhone 15手机 price", "TAB\tand\nline", "x" * 3000, "naïve café", "it", "w 1 2"],
-            "next_text": ["b a", "iPhone 14手机 price", "tab and line?", "x" * 1999 + "y", "nai\u0308ve cafe\u0301s", "he", "w 2 3"],
+            "previous_text": [
+                "a a b b a",
+                "iPhone 15手机 price",
+                "TAB\tand\nline",
+                "x" * 3000,
+                "naïve café",
+                "it",
+                "w 1 2",
+            ],
+            "next_text": [
+                "b a",
+                "iPhone 14手机 price",
+                "tab and line?",
+                "x" * 1999 + "y",
+                "nai\u0308ve cafe\u0301s",
+                "he",
+                "w 2 3",
+            ],
         }
     )
     pairs = pd.concat([made, *shifted, odd], ignore_index=True)
