@@ -1,5 +1,6 @@
 {#- The texts are words between single spaces; without a second one, the words of the first. Each word once, in any
-    order; empty where there is none. Neither text may be null. `ends` compares the first and last three letters of words. -#}
+    order; empty where there is none. Neither text may be null.
+    `ends` compares the first and the last three letters of words. -#}
 {% macro shared_words(first_text, second_text=none, ends=false) -%}
     {{ return(adapter.dispatch('shared_words', 'evalhouse')(first_text, second_text, ends)) }}
 {%- endmacro %}
