@@ -127,6 +127,18 @@ class Warehouse:
                 self._adapter.connections.rollback_if_open()
                 raise
 
+    def replace_table(self, relation: str, query: str) -> None:
+        """Puts the rows of a query into a table of the user's own, named in full, in place of what it held."""
+        statements = [f"drop table if exists {relation}", f"create table {relation} as {query}"]
+        with _as_warehouse_error():
+            try:
+                for statement in statements:
+                    self._adapter.execute(statement, auto_begin=True)
+                self._adapter.connections.commit_if_has_connection()
+            except BaseException:
+                self._adapter.connections.rollback_if_open()
+                raise
+
     def _select(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         with _as_warehouse_error():
             _, cursor = self._adapter.connections.add_query(query, auto_begin=False)

@@ -26,7 +26,9 @@
                 list_dot_product(cast({{ first_array }} as double[]), cast({{ second_array }} as double[]))
                 / nullif(
                     sqrt(list_dot_product(cast({{ first_array }} as double[]), cast({{ first_array }} as double[])))
-                    * sqrt(list_dot_product(cast({{ second_array }} as double[]), cast({{ second_array }} as double[]))),
+                    * sqrt(
+                        list_dot_product(cast({{ second_array }} as double[]), cast({{ second_array }} as double[]))
+                    ),
                     0
                 )
     end

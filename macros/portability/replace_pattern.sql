@@ -1,4 +1,4 @@
-{#- `\1` in the replacement is the first group. Only syntax that RE2, Postgres and Java share: classes, groups, quantifiers. -#}
+{#- `\1` in the replacement is the first group. Only what RE2, Postgres and Java share: classes, groups, repeats. -#}
 {% macro replace_pattern(text, pattern, replacement) -%}
     {{ return(adapter.dispatch('replace_pattern', 'evalhouse')(text, pattern, replacement)) }}
 {%- endmacro %}

@@ -1,5 +1,6 @@
 {#- The texts are words between single spaces; without a second one, the words of the first. Each word once, in any
-    order; empty where there is none. Neither text may be null. `ends` compares beginnings and ends of words, three letters each. -#}
+    order; empty where there is none. Neither text may be null.
+    `ends` compares the first and the last three letters of words. -#}
 {% macro shared_words(first_text, second_text=none, ends=false) -%}
     {{ return(adapter.dispatch('shared_words', 'evalhouse')(first_text, second_text, ends)) }}
 {%- endmacro %}
@@ -42,7 +43,8 @@
         {%- set words = "unnest(string_to_array(" ~ text ~ ", ' ')) as w" -%}
         {%- if ends -%}
             {%- do tables.append(
-                "(select '^' || left(w, 3) as v from " ~ words ~ " union all select '$' || right(w, 3) from " ~ words ~ ")"
+                "(select '^' || left(w, 3) as v from " ~ words
+                ~ " union all select '$' || right(w, 3) from " ~ words ~ ")"
             ) -%}
         {%- else -%}
             {%- do tables.append("(select w as v from " ~ words ~ ")") -%}

@@ -1,5 +1,5 @@
-{#- Letters without case and accents, so that "Cuánto" and "cuanto" are one word. Beside `lower`, because Postgres in the C
-    locale knows ASCII only, and letters must not depend on a database's locale. Position by position: from, to. -#}
+{#- Letters without case and accents: "Cuánto" and "cuanto" are one word. Beside `lower`, because Postgres in the
+    C locale knows ASCII only, and letters must not depend on a database's locale. Position by position: from, to. -#}
 {% macro fold_letters(text) -%}
     {%- set from_letters =
         'ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿĀāĂăĄąĆćĈĉĊċČčĎďĐđĒēĔĕĖėĘęĚěĜĝĞğĠġĢģĤĥ'

@@ -22,7 +22,9 @@
             case
                 when words is not null and next_words is not null
                     then
-                        replace(' ' || {{ evalhouse.shared_words('trim(words)', 'trim(next_words)') }} || ' ', '  ', ' ')
+                        replace(
+                            ' ' || {{ evalhouse.shared_words('trim(words)', 'trim(next_words)') }} || ' ', '  ', ' '
+                        )
             end as shared
         from {{ source }}
     ),
@@ -49,7 +51,9 @@
     pair_frames as {{ evalhouse.materialized() }} (
         select
             *,
-            case when content_count < next_content_count then content_count else next_content_count end as fewer_content,
+            case
+                when content_count < next_content_count then content_count else next_content_count
+            end as fewer_content,
             word_count - content_count as frame_count,
             next_word_count - next_content_count as next_frame_count,
             shared_count - shared_content_count as shared_frame_count,
@@ -85,7 +89,9 @@
                         and {{ evalhouse.replace_pattern('shared', question, ' ') }} = shared
             end as is_question_changed,
             case when is_same_frame then {{ evalhouse.replace_pattern('content', number, '#') }} end as numbers,
-            case when is_same_frame then {{ evalhouse.replace_pattern('next_content', number, '#') }} end as next_numbers,
+            case
+                when is_same_frame then {{ evalhouse.replace_pattern('next_content', number, '#') }}
+            end as next_numbers,
             case
                 when is_same_frame then {{ evalhouse.replace_pattern('shared_content', number, '#') }}
             end as shared_numbers

@@ -61,7 +61,7 @@
         from text_separated
     ),
 
-    {#- Its words are its pairs of neighbouring letters: those that begin at an odd place, then those at an even one. -#}
+    {#- Its words are its pairs of neighbouring letters: those from odd places on, then those from even ones. -#}
     text_in_order as {{ evalhouse.materialized() }} (
         select
             {{- pass_through }}
@@ -102,7 +102,8 @@
             text_key,
             words_in_order,
             case
-                when words_in_order <> ' ' then replace(' ' || {{ evalhouse.shared_words('trim(kept)') }} || ' ', '  ', ' ')
+                when words_in_order <> ' '
+                    then replace(' ' || {{ evalhouse.shared_words('trim(kept)') }} || ' ', '  ', ' ')
             end as words
         from text_kept
     ),
