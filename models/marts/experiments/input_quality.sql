@@ -43,15 +43,33 @@
     ('traces', 'negative_amount', 'repaired', 'a negative length, token count, cost or ttft_ms: set to null'),
     ('traces', 'unknown_status', 'repaired', 'status is no word known for one: from error_type and finish_reason'),
     ('traces', 'impossible_weight', 'repaired', 'sample_weight is not above 0: taken as 1'),
-    ('traces', 'unanswered', 'repaired', 'ok, but no end, latency or output is logged: nobody walked away from it')
+    ('traces', 'unanswered', 'repaired', 'ok, but no end, latency or output is logged: nobody walked away from it'),
+    ('evaluation_scores', 'missing_key', 'dropped', 'score, stage, evaluator, metric or time is null or unreadable'),
+    ('evaluation_scores', 'unknown_stage', 'dropped', 'stage is none of offline, shadow, online'),
+    ('evaluation_scores', 'unknown_evaluator_kind', 'dropped', 'evaluator_kind is none of human, llm_judge, code'),
+    ('evaluation_scores', 'after_as_of', 'dropped', 'later than analysis.as_of'),
+    ('evaluation_scores', 'duplicate', 'dropped', 'score_id seen before: the latest evaluation is kept'),
+    ('evaluation_scores', 'failed_evaluation', 'repaired', 'error is given: there is no score, least of all zero'),
+    ('evaluation_scores', 'unusable_score', 'repaired', 'score is no number between -1e35 and 1e35: set to null'),
+    ('evaluation_scores', 'impossible_probability', 'repaired', 'sampling_probability outside (0, 1]: set to null')
 ] -%}
-{%- set has_traces = evalhouse.has_input('traces') -%}
-{%- set repairs_of_traces = {
-    'end_before_start': "clock_fault = 'end_before_start'", 'implausible_end': "clock_fault = 'implausible_end'",
-    'latency_in_seconds': 'is_latency_in_seconds', 'implausible_latency': 'has_implausible_latency',
-    'negative_amount': 'has_negative_amount', 'unknown_status': 'has_unknown_status',
-    'impossible_weight': 'has_impossible_weight', 'unanswered': "status = 'ok' and not is_answered"
-} -%}
+{#- What staging repaired in the inputs whose duplicates are taken out by a model of their own, and the condition. -#}
+{%- set repairs = {} -%}
+{%- if evalhouse.has_input('traces') -%}
+    {%- do repairs.update({'traces': {
+        'shadow': 'is_shadow', 'end_before_start': "clock_fault = 'end_before_start'",
+        'implausible_end': "clock_fault = 'implausible_end'", 'latency_in_seconds': 'is_latency_in_seconds',
+        'implausible_latency': 'has_implausible_latency', 'negative_amount': 'has_negative_amount',
+        'unknown_status': 'has_unknown_status', 'impossible_weight': 'has_impossible_weight',
+        'unanswered': "status = 'ok' and not is_answered"
+    }}) -%}
+{%- endif -%}
+{%- if evalhouse.has_input('evaluation_scores') -%}
+    {%- do repairs.update({'evaluation_scores': {
+        'failed_evaluation': 'has_error', 'unusable_score': 'has_unusable_score',
+        'impossible_probability': 'has_impossible_probability'
+    }}) -%}
+{%- endif -%}
 {%- set own_facts = evalhouse.metric_plan().facts | reject('in', ['outcomes', 'turns', 'sessions']) | list -%}
 {%- for fact in own_facts -%}
     {%- do rules.append((fact, 'missing_key', 'dropped', 'unit or time is null, blank or unreadable')) -%}
@@ -89,33 +107,30 @@ experiment_phases as (
     select * from {{ ref('evalhouse', 'stg_experiment_phases') }}
 ),
 
-{%- if has_traces %}
+{%- for input_name, conditions in repairs.items() %}
 
-staged_traces as (
-    select * from {{ ref('evalhouse', 'stg_traces') }}
+staged_{{ input_name }} as (
+    select * from {{ ref('evalhouse', 'stg_' ~ input_name) }}
 ),
 
-traces as (
-    select * from {{ ref('evalhouse', 'int_traces') }}
+{{ input_name }} as (
+    select * from {{ ref('evalhouse', 'int_' ~ input_name) }}
 ),
 
-noticed_traces as (
+noticed_{{ input_name }} as (
     select
         count(*) as accepted,
-        {%- for rule, condition in repairs_of_traces.items() %}
+        {%- for rule, condition in conditions.items() %}
         sum(case when {{ condition }} then 1 else 0 end) as {{ rule }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from staged_traces
+    from staged_{{ input_name }}
     where rejected_by is null
 ),
 
-kept_traces as (
-    select
-        count(*) as kept,
-        sum(case when is_shadow then 1 else 0 end) as shadow
-    from traces
+kept_{{ input_name }} as (
+    select count(*) as kept from {{ input_name }}
 ),
-{%- endif %}
+{%- endfor %}
 
 kept_outcomes as (
     select count(*) as matching_rows from outcomes
@@ -172,17 +187,17 @@ rejected as (
         count(*) as matching_rows
     from experiment_phases
     group by rejected_by
-    {%- if has_traces %}
+    {%- for input_name in repairs %}
 
     union all
 
     select
-        'traces' as input_name,
+        '{{ input_name }}' as input_name,
         coalesce(rejected_by, 'accepted') as rule,
         count(*) as matching_rows
-    from staged_traces
+    from staged_{{ input_name }}
     group by rejected_by
-    {%- endif %}
+    {%- endfor %}
     {%- for fact in own_facts %}
     {%- set spec = evalhouse.fact_spec(fact) %}
 
@@ -300,35 +315,27 @@ noticed_later as (
         count(*) as matching_rows
     from experiment_variations
     where rejected_by is null and has_impossible_weight
-    {%- if has_traces %}
+    {%- for input_name, conditions in repairs.items() %}
 
     union all
 
     select
-        'traces' as input_name,
+        '{{ input_name }}' as input_name,
         'duplicate' as rule,
-        noticed_traces.accepted - kept_traces.kept as matching_rows
-    from noticed_traces
-    cross join kept_traces
+        noticed.accepted - kept.kept as matching_rows
+    from noticed_{{ input_name }} as noticed
+    cross join kept_{{ input_name }} as kept
+    {%- for rule in conditions %}
 
     union all
 
     select
-        'traces' as input_name,
-        'shadow' as rule,
-        shadow as matching_rows
-    from kept_traces
-    {%- for rule in repairs_of_traces %}
-
-    union all
-
-    select
-        'traces' as input_name,
+        '{{ input_name }}' as input_name,
         '{{ rule }}' as rule,
         {{ rule }} as matching_rows
-    from noticed_traces
+    from noticed_{{ input_name }}
     {%- endfor %}
-    {%- endif %}
+    {%- endfor %}
 ),
 
 matches as (
