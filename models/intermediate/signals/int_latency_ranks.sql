@@ -67,8 +67,12 @@ weighted as (
         slices.values_in_slice,
         case
             when slices.least_weight = slices.greatest_weight then cast(1 as {{ evalhouse.type_double() }})
-            else sliced.sample_weight * slices.values_in_slice / slices.weight_in_slice
-        end as ranks
+            else sliced.sample_weight
+        end as weight,
+        case
+            when slices.least_weight = slices.greatest_weight then slices.values_in_slice
+            else slices.weight_in_slice
+        end as weight_in_slice
     from sliced
     inner join slices on {{ evalhouse.joined('sliced', 'slices', key | join(', ')) }}
 ),
@@ -76,10 +80,13 @@ weighted as (
 ranked as (
     select
         *,
-        sum(ranks) over (
+        weight * values_in_slice / weight_in_slice as ranks,
+        -- Weights are summed before they are scaled: sums of whole numbers are exact in any order, and a rank at the
+        -- edge of a row is the same row on every engine.
+        sum(weight) over (
             partition by slice_number order by metric_value, trace_id
             rows between unbounded preceding and current row
-        ) as values_through
+        ) * values_in_slice / weight_in_slice as values_through
     from weighted
 )
 
