@@ -1,5 +1,5 @@
--- What fails most, and where are cases of it? The five commonest modes over the week that ends with the newest day, each
--- with two cases to look at: the newest, and no two of one user.
+-- What fails most, and where are cases of it? The five commonest modes of the week that ends with the newest day, each
+-- with two cases to look at: the newest ones of two users.
 {{ config(enabled=evalhouse.has_input('traces')) }}
 
 with modes as (

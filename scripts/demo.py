@@ -25,7 +25,7 @@ SIGNALS = {
     "thumbs_down": "thumbs down",
 }
 MAX_MODES = 6
-MAX_LABELLED = 6
+MAX_LABELLED = 4
 WIDTH = 110
 MAX_CHECKS = 5
 MAX_SLICES = 8
@@ -246,7 +246,9 @@ def print_signal_validity(console: Console, validity: pd.DataFrame) -> None:
     known = known.assign(strength=(known.auc - 0.5).abs())
     for label, rows in known.groupby("label_name"):
         best = rows.sort_values(["strength", "signal_name"], ascending=[False, True]).head(MAX_LABELLED)
-        console.print(f"which signal tells whether an answer is called [bold]{escape(str(label))}[/]?")
+        console.print(
+            f"which signal goes with the label [bold]{escape(str(label))}[/]? AUC 0.5: none; below: against it"
+        )
         table = new_table("signal", "turns", "AUC", "interval", right=("turns", "AUC"))
         for row in best.itertuples():
             interval = f"{row.auc_ci_lower:.2f} to {row.auc_ci_upper:.2f}" if pd.notna(row.auc_ci_lower) else "-"

@@ -785,6 +785,7 @@ GRAINS = {
     "trace_quality_daily": ["trace_date", "model_version", "dimension_name", "dimension_value"],
     "failure_modes": ["failure_date", "model_version", "failure_mode", "dimension_name", "dimension_value"],
     "failure_cases": ["trace_id"],
+    "signal_validity": ["label_name", "signal_name", "dimension_name", "dimension_value"],
     "dim_experiments": ["experiment_id"],
 }
 MARTS_OF_ENGINE: dict[str, dict[str, pd.DataFrame]] = {}
@@ -866,6 +867,16 @@ def test_the_bad_day_stands_out(built) -> None:
     broken = turns.index[turns.status.isin(["error", "timeout", "refusal"])]
     assert set(broken) <= set(cases.index)
     assert (cases.primary_mode[broken] == turns.status[broken]).all()
+
+
+def test_behaviour_tells_what_people_say(built) -> None:
+    """What users do next follows from whether the answer is good, and so do the labels."""
+    validity = everyone_in(built.mart("signal_validity"))
+    helpful = validity[(validity.label_name == "helpful") & (validity.status == "ok")].set_index("signal_name")
+    assert helpful.auc_ci_upper["rephrase"] < 0.5, "said again: not helpful"
+    assert helpful.auc_ci_lower["copy"] > 0.5
+    # How long an answer took was drawn without regard to how good it is; only the newer model is faster and worse.
+    assert abs(helpful.auc["latency_ms"] - 0.5) < 0.1
 
 
 def answer_table(answer: pd.DataFrame) -> str:
