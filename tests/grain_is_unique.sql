@@ -25,6 +25,14 @@
     'int_arm_counts': ['experiment_id', 'check_name', 'scope', 'phase_number', 'variation_id'],
     'numbers': ['n']
 } -%}
+{%- if evalhouse.has_input('traces') -%}
+    {%- set slice_of_day = ['model_version', 'dimension_name', 'dimension_value'] -%}
+    {%- do grains.update({
+        'implicit_signals_daily': ['signal_date', 'signal_name'] + slice_of_day,
+        'trace_quality_daily': ['trace_date'] + slice_of_day,
+        'failure_modes': ['failure_date', 'failure_mode'] + slice_of_day
+    }) -%}
+{%- endif -%}
 {%- for model, columns in grains.items() %}
 select
     '{{ model }}' as model_name,

@@ -67,12 +67,8 @@ weighted as (
         slices.values_in_slice,
         case
             when slices.least_weight = slices.greatest_weight then cast(1 as {{ evalhouse.type_double() }})
-            else sliced.sample_weight
-        end as weight,
-        case
-            when slices.least_weight = slices.greatest_weight then slices.values_in_slice
-            else slices.weight_in_slice
-        end as weight_in_slice
+            else sliced.sample_weight * slices.values_in_slice / slices.weight_in_slice
+        end as ranks
     from sliced
     inner join slices on {{ evalhouse.joined('sliced', 'slices', key | join(', ')) }}
 ),
