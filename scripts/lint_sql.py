@@ -27,7 +27,9 @@ def shortened(text: str) -> str:
     """Each macro as a call of a function by its name."""
     macros = []
     for name, arguments in MACRO.findall(text):
-        names = ", ".join(part.split("=")[0].strip() for part in arguments.split(",") if part.strip())
+        every = [part.split("=")[0].strip() for part in arguments.split(",") if part.strip()]
+        # A pattern stands in quotes in the SQL, which a call of a function would lack.
+        names = ", ".join(name for name in every if name not in ("pattern", "replacement"))
         # An argument may be a bare sign.
         call = f"{name}({{{{ [{names}] | reject('in', ['+', '-']) | join(', ') }}}})"
         macros.append(f"{{% macro {name}({arguments}) -%}}{call}{{%- endmacro %}}\n")
