@@ -8,6 +8,9 @@
         {'name': 'finished', 'known': 'finish_reason is not null', 'awaited': '1 = 0'},
         {'name': 'worded', 'known': 'output_text is not null', 'awaited': '1 = 0'},
         {'name': 'behaviour', 'known': 'is_mature', 'awaited': 'not is_mature'},
+        {'name': 'rephrasing', 'known': 'is_rephrased is not null', 'awaited': 'not is_mature'},
+        {'name': 'retrying', 'known': 'is_exact_retry is not null', 'awaited': 'not is_mature'},
+        {'name': 'following', 'known': 'is_followed_up is not null', 'awaited': 'not is_mature'},
         {'name': 'departure', 'known': 'is_outcome_mature and is_abandoned is not null',
             'awaited': 'not is_outcome_mature and ' ~ answered},
         {'name': 'outcome', 'known': 'is_outcome_mature', 'awaited': 'not is_outcome_mature'},
@@ -19,9 +22,9 @@
 {#- The published signals: {name, base, condition}. Without outcomes there are none of those that come from them. -#}
 {% macro signal_rules() -%}
     {%- set rules = [
-        {'name': 'rephrase', 'base': 'behaviour', 'condition': 'is_rephrased'},
-        {'name': 'exact_retry', 'base': 'behaviour', 'condition': 'is_exact_retry'},
-        {'name': 'follow_up', 'base': 'behaviour', 'condition': 'is_followed_up'},
+        {'name': 'rephrase', 'base': 'rephrasing', 'condition': 'is_rephrased'},
+        {'name': 'exact_retry', 'base': 'retrying', 'condition': 'is_exact_retry'},
+        {'name': 'follow_up', 'base': 'following', 'condition': 'is_followed_up'},
         {'name': 'abandonment', 'base': 'departure', 'condition': 'is_abandoned'},
         {'name': 'abandonment_after_negative', 'base': 'departure', 'condition': "abandon_kind = 'after_negative'"},
         {'name': 'copy', 'base': 'outcome', 'condition': 'is_copied'},
@@ -55,7 +58,7 @@
         {'name': 'thumbed_down', 'base': 'outcome', 'condition': 'is_thumbed_down'},
         {'name': 'retried_three_times', 'base': 'behaviour', 'condition': 'repeats_in_a_row >= 3'},
         {'name': 'abandoned_after_negative', 'base': 'departure', 'condition': "abandon_kind = 'after_negative'"},
-        {'name': 'rephrased', 'base': 'behaviour', 'condition': 'is_rephrased'}
+        {'name': 'rephrased', 'base': 'rephrasing', 'condition': 'is_rephrased'}
     ] -%}
     {{ return(evalhouse._with_known_bases(rules)) }}
 {%- endmacro %}

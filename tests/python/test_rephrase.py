@@ -38,7 +38,7 @@ def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFram
     else:
         frame["input_embedding"] = None
     frame["turn_number"] = frame["turn_number"].astype("int64")
-    text = dict.fromkeys(("trace_id", "session_key", "input_text", "input_hash", "input_embedding"), "text")
+    text = dict.fromkeys(("trace_id", "session_id", "input_text", "input_hash", "input_embedding"), "text")
     warehouse.load("given_turns", frame, types=text)
     if warehouse.engine == "duckdb":
         vector = "cast(string_split(trim(input_embedding, '{}'), ',') as double[])"
@@ -46,7 +46,7 @@ def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFram
         vector = "cast(input_embedding as double precision[])"
     warehouse.execute("drop table if exists raw.session_turns")
     warehouse.execute(
-        "create table raw.session_turns as select trace_id, session_key, turn_number, started_at, finished_at, "
+        "create table raw.session_turns as select trace_id, session_id, turn_number, started_at, finished_at, "
         f"input_text, input_hash, {vector} as input_embedding from raw.given_turns"
     )
     query = MODEL.read_text().replace("{{ ref('evalhouse', 'int_session_turns') }}", "raw.session_turns")
@@ -61,7 +61,7 @@ def as_turns(pairs: pd.DataFrame) -> pd.DataFrame:
     for number, (previous, following) in enumerate(zip(pairs["previous_text"], pairs["next_text"], strict=True)):
         for turn, text in enumerate((previous, following)):
             rows.append((f"{number:05d}{'ab'[turn]}", str(number), turn + 1, START + pd.Timedelta(minutes=turn), text))
-    return pd.DataFrame(rows, columns=["trace_id", "session_key", "turn_number", "started_at", "input_text"])
+    return pd.DataFrame(rows, columns=["trace_id", "session_id", "turn_number", "started_at", "input_text"])
 
 
 def compared(warehouse: harness.Warehouse, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +230,7 @@ def test_texts_hashes_and_nothing(warehouse: harness.Warehouse) -> None:
         for number, (text, mark) in enumerate(((first, first_hash), (second, second_hash)), start=1):
             begin = START + pd.Timedelta(seconds=100 * number)
             turns.append((f"{name}-{number}", name, number, begin, begin + pd.Timedelta(seconds=7), text, mark))
-    names = ["trace_id", "session_key", "turn_number", "started_at", "finished_at", "input_text", "input_hash"]
+    names = ["trace_id", "session_id", "turn_number", "started_at", "finished_at", "input_text", "input_hash"]
     result = turn_pairs(warehouse, pd.DataFrame(turns, columns=names))
     last = result[result.index.str.endswith("-2")]
     assert len(last) == len(rows) and last.isna().all(axis=None)
@@ -256,7 +256,7 @@ def test_neighbours_are_of_one_session_in_order(warehouse: harness.Warehouse) ->
     turns = pd.DataFrame(
         {
             "trace_id": ["d", "a", "c", "b", "e"],
-            "session_key": ["s", "s", "s", "s", "t"],
+            "session_id": ["s", "s", "s", "s", "t"],
             "turn_number": [4, 1, 3, 2, 1],
             "started_at": [START + pd.Timedelta(seconds=value) for value in (400, 100, 300, 200, 150)],
             "input_text": ["red wine glass", "blue sky", "red wine glasses", "tell me a joke", "blue skies"],
@@ -281,7 +281,7 @@ def test_embeddings_join_the_score(warehouse: harness.Warehouse) -> None:
             for name, pair in vectors.items()
             for turn, (text, vector) in enumerate(zip(texts, pair, strict=True), start=1)
         ],
-        columns=["trace_id", "session_key", "turn_number", "started_at", "input_text", "input_embedding"],
+        columns=["trace_id", "session_id", "turn_number", "started_at", "input_text", "input_embedding"],
     )
     score = turn_pairs(warehouse, turns)["next_similarity"]
     weight = weights()

@@ -316,7 +316,7 @@ def test_without_outcomes(warehouse: harness.Warehouse) -> None:
     build(warehouse, traces, None)
     turns = warehouse.mart("turns")
     mature = turns["is_mature"].astype(bool)
-    assert turns.loc[mature, "is_rephrased"].notna().all()
+    assert turns.loc[mature, ["is_rephrased", "is_exact_retry", "is_followed_up"]].notna().all(axis=None)
     assert turns.loc[mature, "is_abandoned"].notna().any()
     assert turns[[*QUICK, *SLOW]].isna().all(axis=None)
 
@@ -327,10 +327,23 @@ def test_the_bare_minimum(warehouse: harness.Warehouse) -> None:
     build(warehouse, traces[["trace_id", "unit_id", "started_at"]], None)
     turns = warehouse.mart("turns")
     assert len(turns) == len(traces)
-    assert turns["latency_ms"].isna().all() and turns["is_rephrased"].dropna().eq(False).all()
+    assert turns["latency_ms"].isna().all()
+    # Without text and hash nothing is known of what followed, which is not a rate of zero.
+    assert turns[["is_rephrased", "is_exact_retry", "is_followed_up"]].isna().all(axis=None)
     assert turns.loc[turns["is_mature"].astype(bool), "is_abandoned"].notna().all()
     build(warehouse, traces.head(0)[["trace_id", "unit_id", "started_at"]], None)
     assert warehouse.mart("turns").empty and warehouse.mart("sessions").empty
+
+
+def test_hashes_do_where_text_may_not_be_stored(warehouse: harness.Warehouse) -> None:
+    """Equal hashes are a retry; of unequal ones nobody knows whether they are a rephrase or a follow-up."""
+    traces, _ = world(seed=12, turns=200)
+    traces["input_hash"] = traces["input_text"].map(lambda text: str(len(text)))
+    build(warehouse, traces.drop(columns="input_text"), None)
+    turns = warehouse.mart("turns")
+    mature = turns[turns["is_mature"].astype(bool)]
+    assert {True, False} == set(mature["is_exact_retry"]) and mature["is_exact_retry"].notna().all()
+    assert mature["is_rephrased"].isna().all() and mature["is_followed_up"].isna().all()
 
 
 DIRT = [

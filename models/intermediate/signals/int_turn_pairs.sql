@@ -139,7 +139,7 @@ select
     is_next_equal,
     case
         when is_next_equal or is_next_acknowledgement then false
-        else next_similarity >= threshold
+        when text_key is not null and next_text_key is not null then coalesce(next_similarity >= threshold, false)
     end as is_next_rephrase,
     is_next_acknowledgement
 from scored

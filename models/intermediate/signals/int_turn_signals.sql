@@ -83,18 +83,17 @@ observed as (
         pairs.next_trace_id,
         pairs.next_gap_seconds,
         pairs.next_similarity,
+        pairs.is_next_rephrase,
+        pairs.is_next_equal,
+        pairs.is_next_rephrase or pairs.is_next_equal or pairs.is_next_acknowledgement as is_next_nothing_new,
         coalesce(
-            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
-            and pairs.is_next_rephrase, false
-        ) as has_rephrase,
+            matured.is_next_of_same_unit
+            and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}, false
+        ) as is_next_in_rephrase_window,
         coalesce(
-            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
-            and pairs.is_next_equal, false
-        ) as has_equal_next,
-        coalesce(
-            matured.is_next_of_same_unit and pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}
-            and not pairs.is_next_acknowledgement, false
-        ) as has_soon_next,
+            matured.is_next_of_same_unit
+            and pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}, false
+        ) as is_next_in_follow_up_window,
         {%- for flag in event_flags %}
         coalesce(events.{{ flag }}, false) as {{ flag }},
         {%- endfor %}
@@ -102,6 +101,8 @@ observed as (
         coalesce(events.has_good_end, false) as has_good_end,
         coalesce(events.has_activity, false) as has_activity,
         traces.is_answered,
+        traces.input_text is not null as has_text,
+        traces.input_text is not null or traces.input_hash is not null as has_text_or_hash,
         coalesce(traces.{{ bad_status }} or traces.output_chars = 0, false) as has_failed
     from matured
     inner join traces on matured.trace_id = traces.trace_id
@@ -109,17 +110,34 @@ observed as (
     left join events on matured.trace_id = events.trace_id
 ),
 
+-- Null where texts and hashes do not tell. A turn without any is unknown also if nothing followed it: among such turns
+-- only those without a next one could be judged, and the rate would be zero.
+followed as (
+    select
+        *,
+        case
+            when has_text then case when is_next_in_rephrase_window then is_next_rephrase else false end
+        end as has_rephrase,
+        -- A regenerated answer is not something the user said again.
+        case
+            when has_text_or_hash
+                then case when is_next_in_rephrase_window and not is_regenerated then is_next_equal else false end
+        end as has_exact_retry,
+        case
+            when has_text then case when is_next_in_follow_up_window then not is_next_nothing_new else false end
+        end as has_follow_up
+    from observed
+),
+
 judged as (
     select
         *,
-        -- A regenerated answer is not something the user said again.
-        has_equal_next and not is_regenerated as has_exact_retry,
-        coalesce(lag(case when has_rephrase or (has_equal_next and not is_regenerated) then 1 else 0 end) over (
+        coalesce(lag(case when has_rephrase or has_exact_retry then 1 else 0 end) over (
             partition by session_id order by turn_number
         ), 0) = 1 as repeats_previous,
         -- Silence, whether or not the user comes back one day: the verdict on a closed day stays.
         coalesce(silence_seconds > {{ abandonment_seconds }}, true) as is_followed_by_silence
-    from observed
+    from followed
 ),
 
 final as (
@@ -142,7 +160,7 @@ select
     is_day_mature,
     case when is_mature then has_rephrase end as is_rephrased,
     case when is_mature then has_exact_retry end as is_exact_retry,
-    case when is_mature then has_soon_next and not has_rephrase and not has_equal_next end as is_followed_up,
+    case when is_mature then has_follow_up end as is_followed_up,
     next_trace_id is null as is_last_turn,
     -- Without an answer there is nothing to walk away from.
     case when are_outcomes_known and (is_answered or has_failed) then was_left end as is_abandoned,

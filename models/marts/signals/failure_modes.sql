@@ -2,7 +2,7 @@
 {{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set key = 'model_version, dimension_name, dimension_value' -%}
 {%- set rules = evalhouse.failure_mode_rules() -%}
-{%- set behaviour = ['behaviour', 'departure', 'outcome', 'day'] %}
+{%- set behaviour = ['behaviour', 'rephrasing', 'departure', 'outcome', 'day'] %}
 
 with rates as (
     select * from {{ ref('evalhouse', 'int_turn_rates') }}
