@@ -17,6 +17,6 @@
         '可以 以', '明白 了 白了', '没问 题 问题', '不是 是', '네', '감사 합니 다 사합 니다', '고마 워요 마워 요', '계속 속',
         '알겠 습니 다 겠습 니다'
     ] -%}
-    {#- The longer of two that begin alike comes first: an engine that takes the first that fits then takes the longest. -#}
+    {#- The longer of two that begin alike comes first, for engines that take the first that fits. -#}
     {{ return(phrases | sort(reverse=true)) }}
 {%- endmacro %}

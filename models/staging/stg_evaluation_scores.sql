@@ -1,4 +1,3 @@
-{{ config(enabled=evalhouse.has_input('evaluation_scores')) }}
 {%- set columns = {
     'score_id': 'text', 'stage': 'text', 'evaluator_kind': 'text', 'metric_name': 'text', 'score': 'double',
     'evaluated_at': 'timestamp', 'case_id': 'text', 'trace_id': 'text', 'eval_run_id': 'text', 'model_version': 'text',

@@ -1,4 +1,3 @@
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set columns = evalhouse.trace_columns() -%}
 {%- set extra = evalhouse.extra_trace_columns() -%}
 {%- for name in extra.dimensions -%}

@@ -1,6 +1,5 @@
 {#- Whether the traces of one arm go missing more often than those of another: of the units exposed, how many are seen
     in the traces on the day of their exposure or the day after, by arm. Later days would measure who comes back. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set threshold = evalhouse.settings().analysis.srm_alpha -%}

@@ -1,5 +1,4 @@
 {#- One row per score: of several of an id the latest evaluation. -#}
-{{ config(enabled=evalhouse.has_input('evaluation_scores')) }}
 {%- set columns = [
     'score_id', 'stage', 'evaluator_kind', 'metric_name', 'score', 'evaluated_at', 'case_id', 'trace_id', 'eval_run_id',
     'model_version', 'evaluator_id', 'evaluator_version', 'rubric_version', 'repetition', 'sampling_probability',

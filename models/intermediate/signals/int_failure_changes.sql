@@ -1,6 +1,5 @@
 {#- What each day's failures and those of the seven days before it add up to, with the squares and products over units
     that the error of their difference needs: a unit that is there on both sides counts on both. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set slice = 'model_version, dimension_name, dimension_value' -%}
 {%- set modes = evalhouse.failure_mode_rules() -%}
 {%- set bases = modes | map(attribute='base') | unique | list -%}

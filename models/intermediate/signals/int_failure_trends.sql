@@ -3,7 +3,6 @@
     error is that of no change: residuals from the rate of all eight days, and at least the error of independent turns,
     so that a day that by chance has hardly a failure does not look sure of itself.
 -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set slice = ['failure_date', 'model_version', 'dimension_name', 'dimension_value'] -%}
 {%- set fewest_failing_units = 10 -%}
 {%- set double = evalhouse.type_double() %}

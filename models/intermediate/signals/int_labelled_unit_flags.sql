@@ -1,6 +1,4 @@
 {#- Labelled turns with and without each signal, by label, slice and unit: one pass over the labelled turns. -#}
-{{ config(enabled=evalhouse.has_input('traces')
-    and (evalhouse.has_input('evaluation_scores') or evalhouse.has_input('outcomes'))) }}
 {%- set slices = evalhouse.trace_dimensions() -%}
 {%- set rules = evalhouse.signal_rules() -%}
 {%- set used = rules | map(attribute='base') | unique | list -%}

@@ -3,8 +3,6 @@
     with the other label that its signal sets it apart from: for a positive turn those with less of the signal, for
     another one those with more, ties counting half. The mean placement is the area under the ROC curve.
 -#}
-{{ config(enabled=evalhouse.has_input('traces')
-    and (evalhouse.has_input('evaluation_scores') or evalhouse.has_input('outcomes'))) }}
 {%- set double = evalhouse.type_double() -%}
 {%- set slice = 'label_source, label_name, dimension_name, dimension_value' -%}
 {%- set numbers = {

@@ -3,7 +3,6 @@
     the share of values at or below the quantile has the error of a ratio over units, and the order statistics at the
     ends of the interval of that share are the interval of the quantile. No density is needed.
 -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set quantiles = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99} -%}
 {%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value', 'measure'] -%}
 {%- set double = evalhouse.type_double() %}

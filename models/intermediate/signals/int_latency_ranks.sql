@@ -1,6 +1,5 @@
 {#- Latency and time to first token of every turn, in order within day, model version and slice: every later step picks
     ranks. A turn takes as many ranks as its sample weight, relative to the mean one of the slice. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value', 'measure'] %}
 

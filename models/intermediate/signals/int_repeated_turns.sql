@@ -1,5 +1,4 @@
 {#- Turns in which the user repeats the previous one, and how many such turns came in a row by then. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 
 with turns as (
     select * from {{ ref('evalhouse', 'turns') }}

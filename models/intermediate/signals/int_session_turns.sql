@@ -1,7 +1,6 @@
 {#- The turns that people saw, in the order in which they came: within the session, and among all turns of the unit.
     Sessions are those the log names; turns without one make a new session where the unit was silent for longer than
     `signals.session_gap_minutes`. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set gap_seconds = evalhouse.settings().signals.session_gap_minutes * 60 -%}
 {%- set in_order = 'order by started_at, turn_index nulls last, trace_id' -%}
 

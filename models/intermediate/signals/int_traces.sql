@@ -1,6 +1,5 @@
 {#- One row per trace: of several of an id the latest load. Shadow traces are here, and marked: nobody saw their
     answers. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set extra = evalhouse.extra_trace_columns() -%}
 {%- set columns = evalhouse.trace_columns().keys() | list + extra.dimensions -%}
 {%- set others = [] -%}

@@ -1,7 +1,6 @@
 {#- What people did with each answer. An event belongs to the trace it names; one that names none, to the latest turn
     before it of its session, or where it names no session either, of its unit. Only the time after the turn counts in
     which every turn is watched: `signals.abandonment_minutes`, and a day for what takes longer. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set window_seconds = evalhouse.settings().signals.abandonment_minutes * 60 -%}
 {%- set quick = {
     'is_copied': 'copy', 'is_retried': 'retry', 'is_regenerated': 'regenerate', 'is_stopped': 'stop',

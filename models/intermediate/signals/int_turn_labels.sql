@@ -2,7 +2,6 @@
     ratings. The upper half of a label's scale counts as positive. -#}
 {%- set has_scores = evalhouse.has_input('evaluation_scores') -%}
 {%- set has_outcomes = evalhouse.has_input('outcomes') -%}
-{{ config(enabled=evalhouse.has_input('traces') and (has_scores or has_outcomes)) }}
 {%- set double = evalhouse.type_double() %}
 
 with turns as (

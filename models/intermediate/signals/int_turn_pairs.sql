@@ -1,5 +1,4 @@
 {#- Each turn beside the next one of its session: how alike the two texts are, and what the user did by the second. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set double = evalhouse.type_double() -%}
 {%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
 {%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()

@@ -1,5 +1,4 @@
 {#- Totals over units of what they add to every daily rate, and of the squares and products that its variance needs. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 
 with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_turn_days') }}

@@ -3,7 +3,6 @@
     would have needed for the same variance. It stays within 0 and 1 and holds for rare things. Where hardly a unit has
     the thing (or lacks it) the data cannot show how it clusters, and the number of units takes over as the size.
 -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value'] -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set day_end = dbt.dateadd('day', 1, 'cast(turn_date as ' ~ dbt.type_timestamp() ~ ')') %}

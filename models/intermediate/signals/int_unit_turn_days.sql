@@ -1,5 +1,4 @@
 {#- What the turns of a unit add to every daily rate, one pass over the turns: by day, model version and slice. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set amounts = ['input_tokens', 'output_tokens', 'cost_usd'] -%}
 {%- set key = ['turn_date', 'model_version', 'unit_id'] %}

@@ -1,5 +1,4 @@
 {#- The turns that failed, each with what it takes to look at it. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set rules = evalhouse.failure_mode_rules() -%}
 {%- set at_once = ['logged', 'measured', 'rendered', 'finished', 'worded'] %}
 

@@ -1,5 +1,4 @@
 {#- How often answers fail in each way, by day, model version and slice, and whether that is changing. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set key = 'model_version, dimension_name, dimension_value' -%}
 {%- set rules = evalhouse.failure_mode_rules() -%}
 {%- set behaviour = ['behaviour', 'rephrasing', 'departure', 'outcome', 'day'] %}

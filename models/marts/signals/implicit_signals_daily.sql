@@ -1,5 +1,4 @@
 {#- How often users show each signal, by day, model version and slice, over turns for which it can be known. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 
 with rates as (
     select * from {{ ref('evalhouse', 'int_turn_rates') }}

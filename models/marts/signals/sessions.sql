@@ -1,5 +1,4 @@
 {#- One row per session of a unit. Model and dimensions are those of its first turn. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set extra = evalhouse.extra_trace_columns() -%}
 {%- set dimensions = ['language', 'surface', 'query_category'] + extra.dimensions -%}
 {%- set gap_seconds = (evalhouse.settings().signals.session_gap_minutes * 60) | round | int -%}

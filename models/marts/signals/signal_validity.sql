@@ -2,8 +2,6 @@
     Which signal tells a good answer from a bad one, where people have said or tasks have shown which it was. The area
     under the ROC curve and the lift, both with errors clustered by unit (Obuchowski 1997: placements summed by unit).
 -#}
-{{ config(enabled=evalhouse.has_input('traces')
-    and (evalhouse.has_input('evaluation_scores') or evalhouse.has_input('outcomes'))) }}
 {%- set key = 'label_source, label_name, signal_name, dimension_name, dimension_value' -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set fewest_units = 30 -%}

@@ -1,5 +1,4 @@
 {#- How the answers were served, by day, model version and slice: latency, tokens, cost, failures. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set key = 'turn_date, model_version, dimension_name, dimension_value' -%}
 {%- set rate_names = ['error', 'timeout', 'refusal', 'cancelled', 'over_render_limit'] -%}
 {%- set quantiles = ['p50', 'p95', 'p99'] -%}

@@ -1,5 +1,4 @@
 {#- One row per answer that a user saw, with what the user's behaviour said about it. Columns of the log first. -#}
-{{ config(enabled=evalhouse.has_input('traces')) }}
 {%- set extra = evalhouse.extra_trace_columns() -%}
 
 with traces as (
