@@ -15,6 +15,7 @@ import harness
 import numpy as np
 import pandas as pd
 import pytest
+import scripts_runner
 
 MODEL = harness.ROOT / "models" / "intermediate" / "signals" / "int_turn_pairs.sql"
 WEIGHTS = harness.ROOT / "models" / "constants" / "rephrase_weights.sql"
@@ -291,3 +292,30 @@ def test_embeddings_join_the_score(warehouse: harness.Warehouse) -> None:
     for name, cosine in (("near", 1.0), ("far", 0.0)):
         moved = logit + weight["embedding_cosine"] * (cosine - weight["embedding_centre"])
         assert score[f"{name}-1"] == pytest.approx(1 / (1 + math.exp(-moved)), abs=1e-9)
+
+
+def test_weights_of_ones_own(warehouse: harness.Warehouse) -> None:
+    """Fitted to labelled pairs in the warehouse, written to a table, and read by the next run."""
+    probes = pd.read_csv(PROBES).rename(columns={"kind": "group_id"})
+    warehouse.load("labelled", probes[["previous_text", "next_text", "is_rephrase", "group_id"]])
+    warehouse.load("traces", as_turns(probes).rename(columns={"session_id": "unit_id"}).drop(columns="turn_number"))
+    warehouse.load("exposures", pd.DataFrame(columns=["experiment_id", "variation_id", "unit_id", "exposed_at"]))
+    words = ["--relation", "raw.labelled", "--write", "raw.own_weights"]
+    for _ in range(2):
+        done = scripts_runner.start("calibrate_rephrase.py", warehouse, *words)
+        assert done.code == 0, done.err
+    assert "precision" in done.out
+    own = warehouse.sql("select name, value from raw.own_weights").set_index("name")["value"]
+    assert own.index.is_unique and {"intercept", "threshold", "content_overlap"} <= set(own.index)
+    settings = {"inputs": ["exposures", "traces"], "metrics": []}
+    scores = {}
+    for weights in (None, "raw.own_weights"):
+        signals = {"signals": {"rephrase_weights": weights}} if weights else {}
+        warehouse.dbt("run", vars={**settings, **signals}, select="+int_turn_pairs")
+        scores[weights] = warehouse.mart("int_turn_pairs").set_index("trace_id")["next_similarity"].dropna()
+    assert len(scores[None]) > 50
+    assert not np.allclose(scores[None].sort_index(), scores["raw.own_weights"].sort_index())
+    wrong = scripts_runner.start(
+        "calibrate_rephrase.py", warehouse, "--relation", "raw.labelled", "--write", "no weights"
+    )
+    assert wrong.code != 0 and "Traceback" not in wrong.err
