@@ -10,11 +10,13 @@
         }) }}
     {%- endif -%}
     {%- if name in ['turns', 'sessions', 'traces'] -%}
-        {#- Traces are what turns and sessions are made of: how far they reach is how far their traces do. -#}
+        {#- Traces that were seen are what turns and sessions are made of: how far they reach is how far those do. -#}
         {%- set has_load_time = 'loaded_at' in evalhouse.raw_columns('traces') -%}
+        {%- set relation = ref('evalhouse', 'int_traces' if name == 'traces' else name) -%}
         {{ return({
-            'name': name, 'relation': ref('evalhouse', 'int_traces' if name == 'traces' else name), 'unit': 'unit_id',
-            'time': 'started_at', 'loaded_at': 'loaded_at' if has_load_time else none
+            'name': name, 'unit': 'unit_id', 'time': 'started_at', 'loaded_at': 'loaded_at' if has_load_time else none,
+            'relation': '(select * from ' ~ relation ~ ' where not is_shadow) as seen_traces'
+                if name == 'traces' else relation
         }) }}
     {%- endif -%}
     {%- set fact = (evalhouse.settings().facts | selectattr('name', 'equalto', name) | list)[0] -%}

@@ -7,9 +7,9 @@
         {'name': 'rendered', 'known': 'is_over_render_limit is not null', 'awaited': '1 = 0'},
         {'name': 'finished', 'known': 'finish_reason is not null', 'awaited': '1 = 0'},
         {'name': 'worded', 'known': 'output_text is not null', 'awaited': '1 = 0'},
-        {'name': 'behaviour', 'known': 'is_mature', 'awaited': 'not is_mature'},
         {'name': 'rephrasing', 'known': 'is_rephrased is not null', 'awaited': 'not is_mature'},
-        {'name': 'retrying', 'known': 'is_exact_retry is not null', 'awaited': 'not is_mature'},
+        {'name': 'retrying', 'known': 'is_exact_retry is not null and is_outcome_mature',
+            'awaited': 'not is_outcome_mature'},
         {'name': 'following', 'known': 'is_followed_up is not null', 'awaited': 'not is_mature'},
         {'name': 'departure', 'known': 'is_outcome_mature and is_abandoned is not null',
             'awaited': 'not is_outcome_mature and ' ~ answered},
@@ -56,7 +56,7 @@
         {'name': 'human_overridden', 'base': 'day', 'condition': 'is_overridden'},
         {'name': 'escalated', 'base': 'day', 'condition': 'is_escalated'},
         {'name': 'thumbed_down', 'base': 'outcome', 'condition': 'is_thumbed_down'},
-        {'name': 'retried_three_times', 'base': 'behaviour', 'condition': 'repeats_in_a_row >= 3'},
+        {'name': 'retried_three_times', 'base': 'retrying', 'condition': 'repeats_in_a_row >= 3'},
         {'name': 'abandoned_after_negative', 'base': 'departure', 'condition': "abandon_kind = 'after_negative'"},
         {'name': 'rephrased', 'base': 'rephrasing', 'condition': 'is_rephrased'}
     ] -%}

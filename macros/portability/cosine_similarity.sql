@@ -22,6 +22,8 @@
 {% macro duckdb__cosine_similarity(first_array, second_array) -%}
     case
         when len({{ first_array }}) = len({{ second_array }}) and len({{ first_array }}) > 0
+            and list_aggregate({{ first_array }}, 'count') = len({{ first_array }})
+            and list_aggregate({{ second_array }}, 'count') = len({{ second_array }})
             then
                 list_dot_product(cast({{ first_array }} as double[]), cast({{ second_array }} as double[]))
                 / nullif(

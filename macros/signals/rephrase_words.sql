@@ -9,6 +9,11 @@
     {%- set separator =
         '[^a-z0-9\u00c0-\u1fff\u2c00-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70-\ufeff'
         ~ '\U00010000-\U0001efff\U00020000-\U0003ffff]+' -%}
+    {#- Letters, digits, spaces and the punctuation of plain sentences: what is left of a text tells "c++" from "c#". -#}
+    {%- set unremarkable =
+        '[a-z0-9\u00c0-\u1fff\u2c00-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70-\ufeff'
+        ~ '\U00010000-\U0001efff\U00020000-\U0003ffff\u0009-\u0020.,;:?!"`'
+        ~ "''" ~ '\u00a0\u00a1\u00ab\u00bb\u00bf\u2010-\u201f\u2026\u3000-\u300f\uff01\uff0c\uff1f]+' -%}
     {%- set letters_in_pairs = '([' ~ spaceless ~ '][' ~ spaceless ~ '])' -%}
     {%- set pass_through -%}
         {%- for column in columns %}
@@ -78,7 +83,10 @@
                 ) }}
             end as words_in_order,
             {#- A text without words ("???") is what it is. -#}
-            case when separated = ' ' then trim(lowered) else separated end as text_key
+            case
+                when separated = ' ' then trim(lowered)
+                else separated || {{ evalhouse.replace_pattern('lowered', unremarkable, '') }}
+            end as text_key
         from text_runs
     ),
 

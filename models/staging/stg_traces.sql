@@ -11,8 +11,11 @@
 {%- set logged_signs = signs_of_an_answer | select('in', evalhouse.raw_columns('traces')) | list -%}
 {%- set spellings = {
     'ok': ['ok', 'success', 'succeeded', 'complete', 'completed', 'unset', '200'],
-    'error': ['error', 'fail', 'failed', 'failure', 'exception'],
-    'timeout': ['timeout', 'timed_out', 'timedout', 'deadline_exceeded'],
+    'error': [
+        'error', 'fail', 'failed', 'failure', 'exception', 'rate_limited', 'rate_limit', 'throttled', 'overloaded',
+        'internal_error', 'server_error', '429', '500', '502', '503'
+    ],
+    'timeout': ['timeout', 'timed_out', 'timedout', 'deadline_exceeded', '408', '504'],
     'refusal': ['refusal', 'refused', 'content_filter', 'blocked'],
     'cancelled': ['cancelled', 'canceled', 'aborted', 'interrupted']
 } -%}

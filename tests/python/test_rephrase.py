@@ -216,6 +216,8 @@ def test_texts_hashes_and_nothing(warehouse: harness.Warehouse) -> None:
         "hash_absent": (None, None, None, "h2"),
         "one_text": ("where is my order", None, "h1", "h1"),
         "equal": ("Where is my Order?", "where is  my order", "h1", "h2"),
+        "symbols": ("is c++ faster than java", "is C# faster than java", None, None),
+        "minus": ("what is 5 times 3", "what is -5 times 3", None, None),
         "accents": ("¿Cuánto cuesta?", "cuanto cuesta", None, None),
         "empty": ("", "", None, None),
         "marks": ("???", "!!!", None, None),
@@ -241,13 +243,15 @@ def test_texts_hashes_and_nothing(warehouse: harness.Warehouse) -> None:
     equal = {name: None if pd.isna(value) else bool(value) for name, value in found["is_next_equal"].items()}
     assert equal == {
         **dict.fromkeys(("hash_equal", "one_text", "equal", "accents", "empty", "emoji", "long_equal"), True),
-        **dict.fromkeys(("hash_other", "marks", "thanks", "thanks_more", "long_tail", "rtl"), False),
+        **dict.fromkeys(
+            ("hash_other", "marks", "symbols", "minus", "thanks", "thanks_more", "long_tail", "rtl"), False
+        ),
         "hash_absent": None,
     }
     assert found["next_similarity"][["hash_other", "hash_absent", "marks"]].isna().all()
     assert (found["next_similarity"][[name for name, value in equal.items() if value]] == 1).all()
     flagged = {name for name, value in found["is_next_rephrase"].items() if not pd.isna(value) and value}
-    assert flagged == {"long_tail", "rtl"}
+    assert flagged == {"long_tail", "rtl", "symbols", "minus"}
     # Marks are a text, if one without words; of hashes nobody knows.
     assert found["is_next_rephrase"][["hash_other", "hash_absent"]].isna().all()
     said = {name for name, value in found["is_next_acknowledgement"].items() if not pd.isna(value) and value}

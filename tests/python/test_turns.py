@@ -98,9 +98,10 @@ def world(seed: int, turns: int = 500) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "unit_id": turn["unit_id"],
                 "event_name": str(rng.choice(EVENTS)),
                 "occurred_at": turn["started_at"]
-                + float(rng.choice([0, 3, 40, 1000, 1795, 2500, 30_000, 90_000])) * SECOND,
+                + float(rng.choice([-4000, -30, 0, 3, 40, 1000, 1795, 2500, 30_000, 90_000])) * SECOND,
                 "trace_id": turn["trace_id"] if kind < 0.4 else "unheard-of" if kind < 0.45 else None,
-                "session_id": turn["session_id"] if 0.3 < kind < 0.7 else None,
+                # Some are of a session that the log has not.
+                "session_id": turn["session_id"] if 0.3 < kind < 0.7 else "unlogged" if kind > 0.9 else None,
                 "actor": rng.choice(["user", "agent", None]),
                 "value": float(rng.integers(1, 6)),
             }
@@ -134,17 +135,20 @@ def retell(traces: pd.DataFrame, events: pd.DataFrame, pairs: pd.DataFrame) -> p
     turns["is_day_mature"] = (age >= 86400) & (outcomes_age >= 86400)
     known = turns["is_mature"] & (outcomes_age >= WINDOW - 86400)
 
+    started = turns.set_index("trace_id")["started_at"]
+    named = set(traces["session_id"].dropna())
     owned: dict[str, list[Any]] = {trace_id: [] for trace_id in turns["trace_id"]}
     for event in events.itertuples():
         if pd.notna(event.trace_id):
-            if event.trace_id in owned:
+            # A minute for clocks that differ, no more.
+            if event.trace_id in owned and (event.occurred_at - started[event.trace_id]).total_seconds() >= -60:
                 owned[event.trace_id].append(event)
             continue
-        mine = (
-            turns["session_id"] == event.session_id if pd.notna(event.session_id) else turns["unit_id"] == event.unit_id
-        )
+        is_logged = pd.notna(event.session_id) and event.session_id in named
+        mine = turns["session_id"] == event.session_id if is_logged else turns["unit_id"] == event.unit_id
         before = turns[mine & (turns["started_at"] <= event.occurred_at)]
-        if len(before):
+        may_own = is_logged or pd.isna(event.session_id)
+        if len(before) and (may_own or before["session_id"].iloc[-1] not in named):
             owned[before["trace_id"].iloc[-1]].append(event)
     finished = turns.set_index("trace_id")["finished_at"]
     quick = {
@@ -437,6 +441,8 @@ def test_bad_weights_relation_and_facts(warehouse: harness.Warehouse) -> None:
     rng = np.random.default_rng(5)
     traces, outcomes = world(seed=11, turns=900)
     traces["tool_calls"] = rng.integers(0, 4, len(traces))
+    # What the log calls by a name of ours stays in the log.
+    traces["is_mature"] = False
     units = sorted(traces["unit_id"].unique())
     arms = {unit: ("control", "b")[number % 2] for number, unit in enumerate(units)}
     first = traces["started_at"].min() - DAY

@@ -11,7 +11,6 @@
     'is_escalated': 'escalation', 'is_overridden': 'human_override', 'is_returned_to': 'return_visit'
 } -%}
 {%- set event_names = quick.values() | list + slow.values() | list -%}
-{%- set traces_name_sessions = not execute or 'session_id' in evalhouse.raw_columns('traces') -%}
 
 with turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
@@ -22,16 +21,24 @@ outcomes as (
     where event_name in ('{{ event_names | join("', '") }}')
 ),
 
+named_sessions as (
+    select distinct session_id from turns
+    where is_session_named
+),
+
 events as (
     select
-        trace_id,
-        {{ 'session_id' if traces_name_sessions else 'cast(null as ' ~ dbt.type_string() ~ ')' }} as session_id,
-        unit_id,
-        event_name,
-        occurred_at,
-        value,
-        coalesce(lower(actor), 'user') as actor
+        outcomes.trace_id,
+        named_sessions.session_id,
+        -- Its session is of no turn: then it may belong to a turn that was logged without one.
+        outcomes.session_id is not null and named_sessions.session_id is null as is_of_unknown_session,
+        outcomes.unit_id,
+        outcomes.event_name,
+        outcomes.occurred_at,
+        outcomes.value,
+        coalesce(lower(outcomes.actor), 'user') as actor
     from outcomes
+    left join named_sessions on outcomes.session_id = named_sessions.session_id
 ),
 
 events_of_units as (
@@ -50,6 +57,7 @@ unit_timeline as (
         started_at as happened_at,
         0 as is_event,
         unit_turn_number,
+        false as is_of_unknown_session,
         cast(null as {{ dbt.type_string() }}) as event_name,
         cast(null as {{ evalhouse.type_double() }}) as value,
         cast(null as {{ dbt.type_string() }}) as actor
@@ -63,6 +71,7 @@ unit_timeline as (
         occurred_at as happened_at,
         1 as is_event,
         cast(null as {{ dbt.type_bigint() }}) as unit_turn_number,
+        is_of_unknown_session,
         event_name,
         value,
         actor
@@ -140,7 +149,9 @@ events_of_turns as (
     inner join turns
         on unit_events.unit_id = turns.unit_id
         and unit_events.latest_turn_number = turns.unit_turn_number
-    where unit_events.is_event = 1
+    where
+        unit_events.is_event = 1
+        and not (unit_events.is_of_unknown_session and turns.is_session_named)
 
     union all
 
@@ -164,7 +175,10 @@ timed as (
         *,
         {{ evalhouse.seconds_between('finished_at', 'occurred_at') }} <= {{ window_seconds }} as is_in_window
     from events_of_turns
-    where {{ evalhouse.seconds_between('finished_at', 'occurred_at') }} <= 86400
+    where
+        {{ evalhouse.seconds_between('finished_at', 'occurred_at') }} <= 86400
+        -- One that names its trace may seem to come before it: clocks differ, but not by more than a minute.
+        and {{ evalhouse.seconds_between('started_at', 'occurred_at') }} >= -60
 )
 
 select

@@ -32,6 +32,7 @@ weight_rows as (
         cast(value as {{ double }}) as value,
         1 as is_own
     from own_weights
+    where value between -1e6 and 1e6
     {%- endif %}
 ),
 
@@ -115,7 +116,10 @@ weighed as {{ evalhouse.materialized() }} (
         compared.*,
         weights.threshold,
         {{ evalhouse.rephrase_logit('compared', 'weights') }}
-        + coalesce(weights.embedding_cosine * (compared.cosine - weights.embedding_centre), 0) as logit
+        + coalesce(case
+            when compared.cosine between -1.01e0 and 1.01e0
+                then weights.embedding_cosine * (compared.cosine - weights.embedding_centre)
+        end, 0) as logit
     from compared
     cross join weights
 ),

@@ -1,7 +1,7 @@
 {#- How often answers fail in each way, by day, model version and slice, and whether that is changing. -#}
 {%- set key = 'model_version, dimension_name, dimension_value' -%}
 {%- set rules = evalhouse.failure_mode_rules() -%}
-{%- set behaviour = ['behaviour', 'rephrasing', 'departure', 'outcome', 'day'] %}
+{%- set behaviour = ['rephrasing', 'retrying', 'departure', 'outcome', 'day'] %}
 
 with rates as (
     select * from {{ ref('evalhouse', 'int_turn_rates') }}
