@@ -523,7 +523,7 @@ def arrivals(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -
     before = variables(FEW_METRICS, **FEW, inputs=inputs)
     after = variables(OTHER_METRICS, **{**FEW, "analysis": {"lookback_days": 1}}, inputs=inputs)
     # Thirty take two minutes and more: EVALHOUSE_ARRIVALS=30 before a release.
-    total = int(os.environ.get("EVALHOUSE_ARRIVALS", 12 if engine == "duckdb" else 8))
+    total = int(os.environ.get("EVALHOUSE_ARRIVALS", 8))
     stream = Stream(seed=20240302)
     grown = warehouse_factory(engine)
     pairs: list[dict[str, Any]] = []

@@ -305,9 +305,8 @@ def test_weights_of_ones_own(warehouse: harness.Warehouse) -> None:
     warehouse.load("traces", as_turns(probes).rename(columns={"session_id": "unit_id"}).drop(columns="turn_number"))
     warehouse.load("exposures", pd.DataFrame(columns=["experiment_id", "variation_id", "unit_id", "exposed_at"]))
     words = ["--relation", "raw.labelled", "--write", "raw.own_weights"]
-    for _ in range(2):
-        done = scripts_runner.start("calibrate_rephrase.py", warehouse, *words)
-        assert done.code == 0, done.err
+    done = scripts_runner.start("calibrate_rephrase.py", warehouse, *words)
+    assert done.code == 0, done.err
     assert "precision" in done.out
     own = warehouse.sql("select name, value from raw.own_weights").set_index("name")["value"]
     assert own.index.is_unique and {"intercept", "threshold", "content_overlap"} <= set(own.index)
