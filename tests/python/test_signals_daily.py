@@ -349,7 +349,7 @@ def failing(turns: pd.DataFrame) -> pd.DataFrame:
         session = row.session_id
         runs.append(run)
     ok = turns["status"] == "ok"
-    mature, settled, day = turns["is_mature"], turns["is_outcome_mature"], turns["is_day_mature"]
+    settled, day = turns["is_outcome_mature"], turns["is_day_mature"]
     text = turns["output_text"]
     always = pd.Series(True, index=turns.index)
     modes = {
@@ -362,12 +362,12 @@ def failing(turns: pd.DataFrame) -> pd.DataFrame:
         "over_render_limit": (turns["is_over_render_limit"].notna(), turns["is_over_render_limit"].fillna(False)),
         "escalated": (day, turns["is_escalated"].fillna(False)),
         "thumbed_down": (settled, turns["is_thumbed_down"].fillna(False)),
-        "retried_three_times": (mature, np.array(runs) >= 3),
+        "retried_three_times": (settled & turns["is_exact_retry"].notna(), np.array(runs) >= 3),
         "abandoned_after_negative": (
             settled & turns["is_abandoned"].notna(),
             turns["abandon_kind"] == "after_negative",
         ),
-        "rephrased": (mature, turns["is_rephrased"].fillna(False)),
+        "rephrased": (turns["is_rephrased"].notna(), turns["is_rephrased"].fillna(False)),
     }
     for name, (known, event) in modes.items():
         turns[f"{name}_known"] = known.astype(float)
