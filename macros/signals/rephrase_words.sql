@@ -9,7 +9,7 @@
     {%- set separator =
         '[^a-z0-9\u00c0-\u1fff\u2c00-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70-\ufeff'
         ~ '\U00010000-\U0001efff\U00020000-\U0003ffff]+' -%}
-    {#- Letters, digits, spaces and the punctuation of plain sentences: what is left of a text tells "c++" from "c#". -#}
+    {#- Letters, digits, spaces, the punctuation of plain sentences: what is left tells "c++" from "c#". -#}
     {%- set unremarkable =
         '[a-z0-9\u00c0-\u1fff\u2c00-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70-\ufeff'
         ~ '\U00010000-\U0001efff\U00020000-\U0003ffff\u0009-\u0020.,;:?!"`'
