@@ -118,18 +118,14 @@ class Warehouse:
                 for row in rows[start : start + ROWS_PER_INSERT]
             )
             statements.append(f"insert into {relation} ({', '.join(columns)}) values {values}")
-        with _as_warehouse_error():
-            try:
-                for statement in statements:
-                    self._adapter.execute(statement, auto_begin=True)
-                self._adapter.connections.commit_if_has_connection()
-            except BaseException:
-                self._adapter.connections.rollback_if_open()
-                raise
+        self._execute(statements)
 
     def replace_table(self, relation: str, query: str) -> None:
         """Puts the rows of a query into a table of the user's own, named in full, in place of what it held."""
-        statements = [f"drop table if exists {relation}", f"create table {relation} as {query}"]
+        self._execute([f"drop table if exists {relation}", f"create table {relation} as {query}"])
+
+    def _execute(self, statements: Sequence[str]) -> None:
+        """All statements in one transaction, or none."""
         with _as_warehouse_error():
             try:
                 for statement in statements:

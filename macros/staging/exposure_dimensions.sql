@@ -1,10 +1,3 @@
-{#- The configured dimensions that the exposures table has, as [{name, is_protected}]; while dbt parses, all. -#}
 {% macro exposure_dimensions() -%}
-    {%- set config = evalhouse.settings() -%}
-    {%- set found = evalhouse.raw_columns('exposures') -%}
-    {%- set dimensions = [] -%}
-    {%- for name in config.protected_dimensions + config.dimensions if not execute or name | lower in found -%}
-        {%- do dimensions.append({'name': name, 'is_protected': name in config.protected_dimensions}) -%}
-    {%- endfor -%}
-    {{ return(dimensions) }}
+    {{ return(evalhouse.dimensions_of('exposures')) }}
 {%- endmacro %}
