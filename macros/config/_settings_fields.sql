@@ -63,6 +63,7 @@
             'metrics': {'kind': 'list', 'default': [], 'allowed': 'a list of metrics'},
             'facts': {'kind': 'list', 'default': [], 'allowed': 'a list of facts'},
             'guardrails': {'kind': 'list', 'default': [], 'allowed': 'a list of guardrails'},
+            'drift_monitors': {'kind': 'list', 'allowed': 'a list of monitors'},
             'signals': {'kind': 'mapping', 'default': {}, 'allowed': 'a mapping'},
             'analysis': {'kind': 'mapping', 'default': {}, 'allowed': 'a mapping'},
         },
@@ -159,6 +160,11 @@
             },
             'slices': {'kind': 'list', 'allowed': 'a list of protected dimensions'},
         },
+        'drift': evalhouse._settings_drift_fields({
+            'name': {'kind': 'pattern', 'pattern': snake_case, 'allowed': snake_case_text},
+            'relation': relation, 'column': column, 'expression': expression, 'positive': positive,
+            'not_negative': not_negative,
+        }),
         'signals': {
             'rephrase_window_seconds': dict(within_a_day, default=300),
             'follow_up_window_seconds': dict(within_a_day, default=120),

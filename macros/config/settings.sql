@@ -30,6 +30,7 @@
         'metrics': metrics,
         'facts': facts,
         'guardrails': guardrails,
+        'drift_monitors': evalhouse._settings_drift_monitors(chosen.drift_monitors, fields.drift, inputs),
         'signals': evalhouse._settings_check([['signals', chosen.signals]], fields.signals)[0],
         'analysis': evalhouse._settings_check([['analysis', analysis]], fields.analysis)[0],
     }) -%}

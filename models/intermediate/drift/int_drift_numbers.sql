@@ -1,0 +1,113 @@
+{#-
+    Reference against window for every feature that is a number: where both stand at the reference's deciles, and how
+    far apart the two distributions are. The k-th decile is the ceil(n k / 10)-th smallest value of the reference.
+-#}
+{%- set key = 'monitor_name, feature_name, segment_name, segment_value, window_start' -%}
+{%- set double = evalhouse.type_double() %}
+
+with drift_values as (
+    select * from {{ ref('evalhouse', 'int_drift_values') }}
+    where number_value is not null
+),
+
+window_days as (
+    select * from {{ ref('evalhouse', 'int_drift_window_days') }}
+),
+
+points as (
+    select
+        drift_values.monitor_name,
+        drift_values.feature_name,
+        drift_values.segment_name,
+        drift_values.segment_value,
+        window_days.window_start,
+        drift_values.number_value,
+        sum(case when window_days.is_reference then drift_values.row_count else 0 end) as reference_rows,
+        sum(case when window_days.is_reference then 0 else drift_values.row_count end) as window_rows
+    from drift_values
+    inner join window_days
+        on drift_values.monitor_name = window_days.monitor_name
+        and drift_values.row_date = window_days.row_date
+    group by
+        drift_values.monitor_name,
+        drift_values.feature_name,
+        drift_values.segment_name,
+        drift_values.segment_value,
+        window_days.window_start,
+        drift_values.number_value
+),
+
+totals as (
+    select
+        {{ key }},
+        cast(sum(reference_rows) as {{ double }}) as reference_n,
+        cast(sum(window_rows) as {{ double }}) as window_n,
+        min(number_value) as least_value
+    from points
+    group by {{ key }}
+),
+
+running as (
+    select
+        {{ key }},
+        number_value,
+        reference_rows,
+        sum(reference_rows) over (
+            partition by {{ key }} order by number_value rows between unbounded preceding and current row
+        ) as reference_below,
+        sum(window_rows) over (
+            partition by {{ key }} order by number_value rows between unbounded preceding and current row
+        ) as window_below,
+        lead(number_value) over (partition by {{ key }} order by number_value) - number_value as step
+    from points
+),
+
+curves as (
+    select
+        {{ evalhouse.qualified('running', key) }},
+        totals.reference_n,
+        totals.window_n,
+        running.number_value,
+        running.reference_rows,
+        -- From the least value, so that values far from zero keep their digits.
+        running.number_value - totals.least_value as distance,
+        running.step,
+        running.reference_below,
+        running.window_below,
+        abs(
+            running.reference_below / nullif(totals.reference_n, 0) - running.window_below / nullif(totals.window_n, 0)
+        ) as gap
+    from running
+    inner join totals
+        on running.monitor_name = totals.monitor_name
+        and running.feature_name = totals.feature_name
+        and running.segment_name = totals.segment_name
+        and running.segment_value = totals.segment_value
+        and running.window_start = totals.window_start
+),
+
+statistics as (
+    select
+        {{ key }},
+        max(reference_n) as reference_n,
+        max(window_n) as window_n,
+        max(gap) as ks_statistic,
+        sum(gap * step) as area_between,
+        sum(reference_rows * distance) as sum_of_distances,
+        sum(reference_rows * distance * distance) as sum_of_squares
+        {%- for k in range(1, 10) %},
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then number_value end) as edge_{{ k }},
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then reference_below end)
+            as reference_below_{{ k }},
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then window_below end) as window_below_{{ k }}
+        {%- endfor %}
+    from curves
+    group by {{ key }}
+)
+
+select
+    *,
+    sqrt(greatest(
+        sum_of_squares / nullif(reference_n, 0) - power(sum_of_distances / nullif(reference_n, 0), 2), 0
+    )) as reference_sd
+from statistics

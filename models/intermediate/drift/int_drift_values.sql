@@ -1,0 +1,67 @@
+{#-
+    How often each value of a feature occurs on a day, in every segment. One pass over a monitor's rows for all of its
+    features; everything after it works on distinct values. Where both values are null, rows without one are counted.
+-#}
+{%- set monitors = evalhouse.settings().drift_monitors | selectattr('features') | list %}
+
+with
+{%- for monitor in monitors %}
+{%- set columns = evalhouse.drift_columns(monitor) %}
+
+{{ monitor.name }}_rows as (
+    {{ evalhouse.drift_rows(monitor, evalhouse.drift_expressions(columns.features + columns.segments)) }}
+),
+
+{{ monitor.name }}_values as (
+    select
+        row_date,
+        {{ evalhouse.drift_segment_labels(columns.segments) }},
+        case
+            {%- for feature in columns.features %}
+            when grouping({{ feature.column }}) = 0 then '{{ feature.name }}'
+            {%- endfor %}
+        end as feature_name,
+        {%- for is_number in [true, false] %}
+        case
+            {%- for feature in columns.features | selectattr('is_number', 'equalto', is_number) %}
+            when grouping({{ feature.column }}) = 0 then {{ feature.column }}
+            {%- endfor %}
+            when 1 = 0 then cast(null as {{ evalhouse.type_double() if is_number else dbt.type_string() }})
+        end as {{ 'number_value' if is_number else 'category' }},
+        {%- endfor %}
+        count(*) as row_count
+    from {{ monitor.name }}_rows
+    group by grouping sets (
+        {%- for feature in columns.features %}
+        {%- set last_feature = loop.last %}
+        (row_date, {{ feature.column }}){{ ',' if columns.segments or not loop.last }}
+        {%- for segment in columns.segments %}
+        (row_date, {{ feature.column }}, {{ segment.column }}){{ ',' if not (last_feature and loop.last) }}
+        {%- endfor %}
+        {%- endfor %}
+    )
+),
+{%- endfor %}
+
+all_values as (
+    {%- for monitor in monitors %}
+    select
+        '{{ monitor.name }}' as monitor_name,
+        {{ monitor.name }}_values.*
+    from {{ monitor.name }}_values
+    {{ 'union all' if not loop.last }}
+    {%- else %}
+    select
+        cast(null as {{ dbt.type_string() }}) as monitor_name,
+        cast(null as date) as row_date,
+        cast(null as {{ dbt.type_string() }}) as segment_name,
+        cast(null as {{ dbt.type_string() }}) as segment_value,
+        cast(null as {{ dbt.type_string() }}) as feature_name,
+        cast(null as {{ evalhouse.type_double() }}) as number_value,
+        cast(null as {{ dbt.type_string() }}) as category,
+        cast(0 as {{ dbt.type_bigint() }}) as row_count
+    where 1 = 0
+    {%- endfor %}
+)
+
+select * from all_values
