@@ -111,6 +111,8 @@
         {%- set given = evalhouse._settings_drift_default() if 'traces' in inputs else [] -%}
     {%- endif -%}
     {%- set items = evalhouse._settings_rows('drift_monitors', given, fields.monitor, 'name') -%}
+    {#- Features are numbered over all monitors: what is sorted and grouped by the million goes by a number. -#}
+    {%- set numbered = [] -%}
     {%- for path, monitor in items -%}
         {%- set own = fields.own.get(monitor.relation) -%}
         {%- if own and own[0] not in inputs -%}
@@ -137,8 +139,9 @@
                 path ~ '.performance[' ~ loop.index0 ~ '].name', measure.name, 'choose another, a feature has it'
             ) -%}
         {%- endfor -%}
-        {%- for feature in features if feature.value is none -%}
-            {%- do feature.update({'value': feature.name}) -%}
+        {%- for feature in features -%}
+            {%- do numbered.append(feature) -%}
+            {%- do feature.update({'number': numbered | length, 'value': feature.value or feature.name}) -%}
         {%- endfor -%}
         {%- do monitor.update({
             'features': features,

@@ -73,8 +73,8 @@
     {%- set features = [] -%}
     {%- for feature in monitor.features -%}
         {%- do features.append({
-            'column': 'feature_' ~ loop.index, 'sql': evalhouse.drift_value(feature), 'name': feature.name,
-            'kind': feature.kind, 'is_number': feature.kind in ['numeric', 'text_length'],
+            'column': 'feature_' ~ feature.number, 'sql': evalhouse.drift_value(feature), 'name': feature.name,
+            'kind': feature.kind, 'number': feature.number, 'is_number': feature.kind in ['numeric', 'text_length'],
         }) -%}
     {%- endfor -%}
     {%- set segments = [] -%}
@@ -110,4 +110,19 @@
         'all' as segment_name,
         'all' as segment_value
     {%- endif -%}
+{%- endmacro %}
+
+{#- Grouping sets that give one row per key for everyone and one per key and value of each segment. -#}
+{% macro drift_grouping(key, segments) -%}
+    group by grouping sets (
+        ({{ key | join(', ') }})
+        {%- for segment in segments %},
+        ({{ key | join(', ') }}, {{ segment.column }})
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+{#- One of 256 groups of units, the same on every engine. -#}
+{% macro unit_group(unit) -%}
+    substr({{ dbt.hash(unit) }}, 1, 2)
 {%- endmacro %}

@@ -2,8 +2,7 @@
     Reference against window for every feature that is a number: where both stand at the reference's deciles, and how
     far apart the two distributions are. The k-th decile is the ceil(n k / 10)-th smallest value of the reference.
 -#}
-{%- set key = 'monitor_name, feature_name, segment_name, segment_value, window_start' -%}
-{%- set double = evalhouse.type_double() %}
+{%- set key = 'feature_number, segment_name, segment_value, window_start' %}
 
 with drift_values as (
     select * from {{ ref('evalhouse', 'int_drift_values') }}
@@ -16,21 +15,19 @@ window_days as (
 
 points as (
     select
-        drift_values.monitor_name,
-        drift_values.feature_name,
+        drift_values.feature_number,
         drift_values.segment_name,
         drift_values.segment_value,
         window_days.window_start,
         drift_values.number_value,
-        sum(case when window_days.is_reference then drift_values.row_count else 0 end) as reference_rows,
-        sum(case when window_days.is_reference then 0 else drift_values.row_count end) as window_rows
+        sum(case when window_days.is_reference then drift_values.row_count else 0e0 end) as reference_rows,
+        sum(case when window_days.is_reference then 0e0 else drift_values.row_count end) as window_rows
     from drift_values
     inner join window_days
         on drift_values.monitor_name = window_days.monitor_name
         and drift_values.row_date = window_days.row_date
     group by
-        drift_values.monitor_name,
-        drift_values.feature_name,
+        drift_values.feature_number,
         drift_values.segment_name,
         drift_values.segment_value,
         window_days.window_start,
@@ -40,8 +37,8 @@ points as (
 totals as (
     select
         {{ key }},
-        cast(sum(reference_rows) as {{ double }}) as reference_n,
-        cast(sum(window_rows) as {{ double }}) as window_n,
+        sum(reference_rows) as reference_n,
+        sum(window_rows) as window_n,
         min(number_value) as least_value
     from points
     group by {{ key }}
@@ -79,8 +76,7 @@ curves as (
         ) as gap
     from running
     inner join totals
-        on running.monitor_name = totals.monitor_name
-        and running.feature_name = totals.feature_name
+        on running.feature_number = totals.feature_number
         and running.segment_name = totals.segment_name
         and running.segment_value = totals.segment_value
         and running.window_start = totals.window_start
@@ -96,10 +92,10 @@ statistics as (
         sum(reference_rows * distance) as sum_of_distances,
         sum(reference_rows * distance * distance) as sum_of_squares
         {%- for k in range(1, 10) %},
-        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then number_value end) as edge_{{ k }},
-        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then reference_below end)
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then number_value end) as edge_{{ k }},
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then reference_below end)
             as reference_below_{{ k }},
-        min(case when reference_below >= ceil(reference_n * {{ k }} / 10) then window_below end) as window_below_{{ k }}
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then window_below end) as window_below_{{ k }}
         {%- endfor %}
     from curves
     group by {{ key }}

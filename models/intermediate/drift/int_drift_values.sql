@@ -18,9 +18,9 @@ with
         {{ evalhouse.drift_segment_labels(columns.segments) }},
         case
             {%- for feature in columns.features %}
-            when grouping({{ feature.column }}) = 0 then '{{ feature.name }}'
+            when grouping({{ feature.column }}) = 0 then {{ feature.number }}
             {%- endfor %}
-        end as feature_name,
+        end as feature_number,
         {%- for is_number in [true, false] %}
         case
             {%- for feature in columns.features | selectattr('is_number', 'equalto', is_number) %}
@@ -29,7 +29,7 @@ with
             when 1 = 0 then cast(null as {{ evalhouse.type_double() if is_number else dbt.type_string() }})
         end as {{ 'number_value' if is_number else 'category' }},
         {%- endfor %}
-        count(*) as row_count
+        cast(count(*) as {{ evalhouse.type_double() }}) as row_count
     from {{ monitor.name }}_rows
     group by grouping sets (
         {%- for feature in columns.features %}
@@ -56,10 +56,10 @@ all_values as (
         cast(null as date) as row_date,
         cast(null as {{ dbt.type_string() }}) as segment_name,
         cast(null as {{ dbt.type_string() }}) as segment_value,
-        cast(null as {{ dbt.type_string() }}) as feature_name,
+        0 as feature_number,
         cast(null as {{ evalhouse.type_double() }}) as number_value,
         cast(null as {{ dbt.type_string() }}) as category,
-        cast(0 as {{ dbt.type_bigint() }}) as row_count
+        cast(0 as {{ evalhouse.type_double() }}) as row_count
     where 1 = 0
     {%- endfor %}
 )
