@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import _example_tickets as router
 import _example_traces as talk
 import numpy as np
 import pyarrow as pa
@@ -537,6 +538,22 @@ SCHEMAS = {
             ("label", pa.string()),
         ]
     ),
+    "ticket_predictions": pa.schema(
+        [
+            ("ticket_id", pa.string()),
+            ("customer_id", pa.string()),
+            ("predicted_at", pa.timestamp("us")),
+            ("ticket_chars", pa.int64()),
+            ("language", pa.string()),
+            ("channel", pa.string()),
+            ("product_area", pa.string()),
+            ("predicted_queue", pa.string()),
+            ("confidence", pa.float64()),
+            ("model_version", pa.string()),
+            ("correct_queue", pa.string()),
+            ("labelled_at", pa.timestamp("us")),
+        ]
+    ),
 }
 
 
@@ -1045,9 +1062,9 @@ def text(values: np.ndarray) -> pa.Array:
     return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
 
 
-def moments(seconds: np.ndarray) -> pa.Array:
+def moments(seconds: np.ndarray, start: str = WORLD_START) -> pa.Array:
     """Seconds since the world began as timestamps; a negative one is null."""
-    stamps = np.datetime64(WORLD_START, "us") + seconds.astype("timedelta64[s]")
+    stamps = np.datetime64(start, "us") + seconds.astype("timedelta64[s]")
     return pa.array(stamps, pa.timestamp("us"), mask=seconds < 0)
 
 
@@ -1162,6 +1179,26 @@ def score_table(turns: dict, rows: dict, first_trace: int, first_score: int) -> 
         "label": text(np.where(is_human, helpful, "")),
     }
     return pa.table(columns, schema=SCHEMAS["evaluation_scores"])
+
+
+def ticket_table(rows: dict, first_ticket: int) -> pa.Table:
+    count = len(rows["customer"])
+    is_labelled = rows["labelled"] >= 0
+    columns = {
+        "ticket_id": names("k", np.arange(count) + first_ticket, 5),
+        "customer_id": names("c", rows["customer"] + 1, 4),
+        "predicted_at": moments(rows["second"], router.START),
+        "ticket_chars": pa.array(rows["chars"].astype(np.int64)),
+        "language": text(rows["language"]),
+        "channel": text(rows["channel"]),
+        "product_area": labels([area for area, _, _, _ in router.AREAS], rows["area"]),
+        "predicted_queue": labels(router.QUEUES, rows["predicted"]),
+        "confidence": pa.array(rows["confidence"], pa.float64()),
+        "model_version": labels([router.MODEL_VERSION], np.zeros(count, dtype=np.int64)),
+        "correct_queue": labels(router.QUEUES, np.where(is_labelled, rows["correct"], -1)),
+        "labelled_at": moments(rows["labelled"], router.START),
+    }
+    return pa.table(columns, schema=SCHEMAS["ticket_predictions"])
 
 
 def truth_of_turns(users: Users, turns: dict, first_session: int, first_trace: int) -> dict:
@@ -1335,13 +1372,32 @@ def generate(
                     f"{writer.rows['outcomes']:,} outcomes, {time.monotonic() - began:.1f} s",
                     file=sys.stderr,
                 )
+    write_tickets(writer, seed, users / DEFAULT_USERS)
     writer.close()
     return {"rows": writer.rows, "planted": planted}
+
+
+def write_tickets(writer: Writer, seed: int, size: float) -> None:
+    """The tickets of the router, day by day: another product, with customers of its own."""
+    customers = router.make_customers(Draws(seed, 0), size)
+    first_ticket = 1
+    for number in range(router.DAYS + 1):
+        rows = router.tickets_of_day(Draws(seed, number), customers, number, size)
+        writer.write("ticket_predictions", ticket_table(rows, first_ticket))
+        first_ticket += len(rows["customer"])
 
 
 def truth_table() -> str:
     lines = ["| experiment | planted | a right analysis says |", "|---|---|---|"]
     lines += [f"| `{name}` | {truth['planted']} | {truth['says']} |" for name, truth in TRUTH.items()]
+    return "\n".join(lines)
+
+
+def drift_truth_table() -> str:
+    lines = ["| from | planted | a right analysis says |", "|---|---|---|"]
+    for name, truth in router.TRUTH.items():
+        since = np.datetime64(router.START) + np.timedelta64(truth["day"], "D")
+        lines.append(f"| {since}: {name} | {truth['planted']} | {truth['says']} |")
     return "\n".join(lines)
 
 
@@ -1365,7 +1421,13 @@ def replace_table(document: str, name: str, table: str) -> str:
 
 def write_docs(document: str, world: dict) -> str:
     """The document with its generated tables replaced."""
-    for name, table in (("rows", rows_table(world)), ("truth", truth_table()), ("dirt", dirt_table(world))):
+    tables = {
+        "rows": rows_table(world),
+        "truth": truth_table(),
+        "dirt": dirt_table(world),
+        "drift truth": drift_truth_table(),
+    }
+    for name, table in tables.items():
         document = replace_table(document, name, table)
     return document
 

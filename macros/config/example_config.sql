@@ -1,4 +1,5 @@
-{#- The configuration of the bundled example world (docs/example_world.md): a metric of every type. -#}
+{#- The configuration of the bundled example world (docs/example_world.md): a metric of every type, and what is
+    watched for drift: the assistant's answers and the tickets of the router, by day. -#}
 {%- macro example_config() -%}
     {%- do return({
         'inputs': [
@@ -168,6 +169,51 @@
             {'metric': 'rephrase_rate', 'margin_absolute': 0.01, 'action': 'rollback'},
             {'metric': 'abandonment_rate', 'margin_absolute': 0.01, 'action': 'pause'},
             {'metric': 'latency_p95', 'margin_relative': 0.1, 'action': 'pause', 'slices': []},
+        ],
+        'drift_monitors': [
+            {
+                'name': 'answers',
+                'relation': 'turns',
+                'features': [
+                    {'name': 'input_chars', 'kind': 'numeric'},
+                    {'name': 'language', 'kind': 'categorical'},
+                    {'name': 'query_category', 'kind': 'categorical'},
+                    {'name': 'surface', 'kind': 'categorical'},
+                    {'name': 'output_chars', 'kind': 'numeric', 'role': 'output'},
+                    {'name': 'latency_ms', 'kind': 'numeric', 'role': 'output'},
+                    {'name': 'status', 'kind': 'categorical', 'role': 'output'},
+                ],
+                'performance': [{
+                    'name': 'rephrase_rate',
+                    'value': 'case when is_rephrased then 1 when not is_rephrased then 0 end',
+                    'direction': 'decrease',
+                }],
+                'slices': ['language', 'query_category'],
+                'reference': {'kind': 'trailing', 'days': 14},
+            },
+            {
+                'name': 'routing',
+                'relation': 'raw.ticket_predictions',
+                'time_column': 'predicted_at',
+                'unit_column': 'customer_id',
+                'features': [
+                    {'name': 'ticket_chars', 'kind': 'numeric'},
+                    {'name': 'language', 'kind': 'categorical'},
+                    {'name': 'channel', 'kind': 'categorical'},
+                    {'name': 'product_area', 'kind': 'categorical'},
+                    {'name': 'predicted_queue', 'kind': 'categorical', 'role': 'output'},
+                    {'name': 'confidence', 'kind': 'numeric', 'role': 'output'},
+                    {'name': 'correct_queue', 'kind': 'categorical', 'role': 'label'},
+                ],
+                'performance': [{
+                    'name': 'accuracy',
+                    'value': 'case when correct_queue = predicted_queue then 1 when correct_queue is not null then 0 end',
+                    'margin_absolute': 0.02,
+                    'labelled_at_column': 'labelled_at',
+                }],
+                'slices': ['product_area', 'language'],
+                'reference': {'kind': 'trailing', 'days': 28},
+            },
         ],
         'analysis': {},
     }) -%}

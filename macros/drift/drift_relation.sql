@@ -17,6 +17,10 @@
             'relation': relation, 'time': monitor.time_column, 'unit': unit, 'training': monitor.reference.relation
         }) }}
     {%- endif -%}
+    {%- if evalhouse.example_is_active() and monitor.relation == 'raw.ticket_predictions' -%}
+        {#- The example's own table is a seed of this project: it loads before anything reads it. -#}
+        {%- set seed = ref('evalhouse', 'ticket_predictions') -%}
+    {%- endif -%}
     {%- set path = 'drift_monitors.' ~ monitor.name -%}
     {%- set columns = evalhouse._drift_columns(path ~ '.relation', monitor.relation) -%}
     {%- if monitor.reference.relation -%}

@@ -26,7 +26,7 @@ NOT_ENDED = {"tone_of_voice", "small_model"}
 TRACED = ("answer_model_v3", "source_links")
 TABLES = (
     *("exposures", "outcomes", "experiments", "experiment_variations", "experiment_phases"),
-    *("traces", "evaluation_scores"),
+    *("traces", "evaluation_scores", "ticket_predictions"),
 )
 
 # How input_quality counts each kind of planted row: input, rule, rows_dropped or rows_repaired.
@@ -366,6 +366,71 @@ def turns_table(seeds: dict[str, pd.DataFrame], truth: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def tickets_with_days(seeds: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tickets with the day they came in, counted from the first, and whether they were routed right (null while
+    nobody has said so).
+    """
+    tickets = seeds["ticket_predictions"]
+    day = (tickets.predicted_at.dt.normalize() - pd.Timestamp(world.router.START)).dt.days
+    is_right = (tickets.correct_queue == tickets.predicted_queue).astype(float).where(tickets.correct_queue.notna())
+    return tickets.assign(day=day, is_right=is_right)
+
+
+def moved(before: pd.Series, after: pd.Series) -> float:
+    """The p-value of a test of whether two samples are of one distribution; missing is a category."""
+    if pd.api.types.is_numeric_dtype(before):
+        return stats.ks_2samp(before, after).pvalue
+    values = pd.concat([before, after]).fillna("(missing)")
+    if values.nunique() == 1:
+        return 1.0
+    counts = pd.crosstab(values.to_numpy(), np.arange(len(values)) < len(before))
+    return stats.chi2_contingency(counts, correction=False).pvalue
+
+
+def drift_stretches(seeds: dict[str, pd.DataFrame]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """The 28 days before each planted thing, and its own days: one of bad logging, a week of what lasts."""
+    tickets = tickets_with_days(seeds)
+    bad_day = world.router.BAD_LOGGING_DAY
+    stretches = {}
+    for name, truth in world.router.TRUTH.items():
+        start, days = truth["day"], 1 if truth["day"] == bad_day else 7
+        before = tickets[(tickets.day >= start - 28) & (tickets.day < start) & (tickets.day != bad_day)]
+        stretches[name] = before, tickets[(tickets.day >= start) & (tickets.day < start + days)]
+    return stretches
+
+
+def tickets_table(seeds: dict[str, pd.DataFrame]) -> str:
+    lines = ["| planted | of the tickets | before | then | p-value |", "|---|---|---|---|---|"]
+    market = world.router.MARKET_LANGUAGE
+    for name, (before, after) in drift_stretches(seeds).items():
+        both = before, after
+        rows = {
+            "a day": [f"{len(rows) / rows.day.nunique():.0f}" for rows in both] + [""],
+            "without a language": [f"{rows.language.isna().mean():.3f}" for rows in both],
+            "in Portuguese": [f"{(rows.language.dropna() == market).mean():.3f}" for rows in both],
+            "characters": [f"{rows.ticket_chars.median():.0f}" for rows in both],
+            "by `E-Mail`": [f"{(rows.channel == world.router.RESPELT_CHANNEL[1]).mean():.3f}" for rows in both],
+            "about returns": [f"{(rows.product_area == 'returns').mean():.3f}" for rows in both],
+            "sent to returns": [f"{(rows.predicted_queue == 'returns').mean():.3f}" for rows in both],
+            "mean confidence": [f"{rows.confidence.mean():.3f}" for rows in both],
+            "routed right": [f"{rows.is_right.mean():.3f}" for rows in both],
+        }
+        tests = {
+            "without a language": moved(before.language.isna().astype(str), after.language.isna().astype(str)),
+            "in Portuguese": moved(before.language.dropna(), after.language.dropna()),
+            "characters": moved(before.ticket_chars, after.ticket_chars),
+            "by `E-Mail`": moved(before.channel, after.channel),
+            "about returns": moved(before.product_area, after.product_area),
+            "sent to returns": moved(before.predicted_queue, after.predicted_queue),
+            "mean confidence": moved(before.confidence, after.confidence),
+            "routed right": stats.ttest_ind(before.is_right.dropna(), after.is_right.dropna(), equal_var=False).pvalue,
+        }
+        for measure, cells in rows.items():
+            p = "" if measure not in tests else f"{tests[measure]:.2g}" if tests[measure] > 1e-99 else "< 1e-99"
+            lines.append(f"| {name} | {measure} | {cells[0]} | {cells[1]} | {p} |")
+    return "\n".join(lines)
+
+
 def treatments(experiment_id: str) -> list[str]:
     arms = next(experiment.arms for experiment in world.EXPERIMENTS if experiment.experiment_id == experiment_id)
     return list(arms)[1:]
@@ -377,6 +442,7 @@ def current_document(generated: dict) -> str:
     document = world.replace_table(document, "plain analysis", analysis_table(seeds))
     document = world.replace_table(document, "guardrail", breach_table(seeds))
     document = world.replace_table(document, "turns", turns_table(seeds, generated["turns"]))
+    document = world.replace_table(document, "tickets", tickets_table(seeds))
     return world.replace_table(document, "users", users_table(seeds))
 
 
@@ -393,7 +459,7 @@ def test_document_says_what_was_planted(regenerated: tuple[Path, dict]) -> None:
 
 def test_seeds_stay_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "seeds").glob("*"))
-    assert size < 6_900_000
+    assert size < 8_000_000
 
 
 def test_every_seed_column_has_a_type_and_a_description() -> None:
@@ -542,6 +608,74 @@ def test_the_last_day_is_complete_and_experiments_are_still_running() -> None:
     users = len(analysed_users(seeds, "answer_model_v2"))
     assert registry.planned_looks["answer_model_v2"] == 5
     assert 1 <= users / registry.planned_units["answer_model_v2"] < 1.05
+
+
+def days_that_moved(tickets: pd.DataFrame, measures: dict[str, str], level: float) -> dict[str, list[int]]:
+    """The days on which a column is not as in the 28 days before, by plain tests of one day at a time."""
+    found = {measure: [] for measure in measures}
+    for day in range(28, world.router.DAYS):
+        before, after = tickets[(tickets.day >= day - 28) & (tickets.day < day)], tickets[tickets.day == day]
+        for measure, column in measures.items():
+            one, other = before[column].dropna(), after[column].dropna()
+            if measure == "is missing":
+                one, other = before[column].isna().astype(str), after[column].isna().astype(str)
+            elif column == "is_right":
+                one, other = one.map(str), other.map(str)
+            if len(other) > 30 and moved(one, other) < level:
+                found[measure].append(day)
+    return found
+
+
+def test_planted_drift_shows_in_a_plain_analysis() -> None:
+    """One day at a time with the error of a quarter shared by days and columns: what was planted, and nothing else."""
+    tickets, router = tickets_with_days(read_seeds()), world.router
+    columns = ["ticket_chars", "language", "channel", "product_area", "predicted_queue", "confidence"]
+    measures = {name: name for name in columns} | {
+        "correct_queue": "correct_queue",
+        "accuracy": "is_right",
+        "is missing": "language",
+    }
+    found = days_that_moved(tickets, measures, 0.05 / 91 / len(measures))
+    assert found["is missing"] == [router.BAD_LOGGING_DAY]
+    assert found["channel"] == [router.BAD_LOGGING_DAY]
+    market, policy = router.NEW_MARKET_DAY, router.NEW_POLICY_DAY
+    assert found["language"][:10] == list(range(market, market + 10)) and found["language"][-1] < policy
+    assert found["ticket_chars"][0] == market and len(found["ticket_chars"]) >= 8
+    assert found["ticket_chars"][-1] < market + 14
+    assert found["accuracy"][:3] == found["correct_queue"][:3] == [policy, policy + 1, policy + 2]
+    assert found["product_area"] == found["predicted_queue"] == found["confidence"] == []
+
+
+def test_the_new_market_costs_no_accuracy_and_the_new_policy_does() -> None:
+    tickets, router = tickets_with_days(read_seeds()), world.router
+    quiet = tickets[tickets.day < router.NEW_MARKET_DAY]
+    market = tickets[(tickets.day >= router.NEW_MARKET_DAY) & (tickets.day < router.NEW_POLICY_DAY)]
+    policy = tickets[tickets.day >= router.NEW_POLICY_DAY]
+    assert abs(market.is_right.mean() - quiet.is_right.mean()) < 0.01
+    # The same tickets, by what they are about: only those about returns are routed worse.
+    by_area = policy.groupby("product_area").is_right.mean() - market.groupby("product_area").is_right.mean()
+    assert by_area["returns"] < -0.5 and by_area.drop("returns").abs().max() < 0.03
+    mix = (policy.product_area.value_counts(normalize=True) - market.product_area.value_counts(normalize=True)).mul(
+        market.groupby("product_area").is_right.mean()
+    )
+    assert abs(mix.sum()) < 0.01 and policy.is_right.mean() - market.is_right.mean() < -0.15
+    assert abs(policy.confidence.mean() - market.confidence.mean()) < 0.01
+
+
+def test_labels_of_tickets_come_late_and_some_never() -> None:
+    seeds = read_seeds()
+    tickets, end = seeds["ticket_predictions"], seeds["outcomes"].occurred_at.max()
+    assert tickets.ticket_id.is_unique and tickets.groupby("customer_id").size().median() >= 3
+    assert (tickets.labelled_at.isna() == tickets.correct_queue.isna()).all()
+    hours = (tickets.labelled_at - tickets.predicted_at).dt.total_seconds() / 3600
+    assert hours.min() >= 24 and hours.max() < 72 and abs(hours.median() - 30) < 1
+    # The newest tickets are of the hours in which the example ends, so nothing of another table is later or earlier.
+    newest = max(tickets.predicted_at.max(), tickets.labelled_at.max())
+    assert end.normalize() <= newest < end.normalize() + pd.Timedelta(hours=2)
+    old = tickets[tickets.predicted_at < newest - pd.Timedelta(days=3)]
+    assert 0.04 < old.correct_queue.isna().mean() < 0.08
+    by_day = tickets[tickets.predicted_at < newest.normalize()].groupby(tickets.predicted_at.dt.date).size()
+    assert len(by_day) == world.router.DAYS and by_day.min() > 100 and by_day.max() < 200
 
 
 def test_parquet_holds_the_same_rows(tmp_path: Path, regenerated: tuple[Path, dict]) -> None:

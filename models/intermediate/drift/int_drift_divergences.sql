@@ -73,6 +73,7 @@ divergences as (
         sum(case when category is not null and reference_n = 0 then 1 else 0 end) as new_categories,
         sum(case when category is not null and window_n = 0 then 1 else 0 end) as lost_categories,
         sum(case when category is not null and reference_n = 0 then window_share else 0e0 end) as new_category_share,
+        sum(case when category is not null and window_n = 0 then reference_share else 0e0 end) as lost_category_share,
         max(case when category is not null and reference_n = 0 then window_n end) as largest_new_category,
         sum(case when category is not null then 1 else 0 end) as categories
     from bins
@@ -87,6 +88,7 @@ select
     divergences.new_categories,
     divergences.lost_categories,
     divergences.new_category_share,
+    divergences.lost_category_share,
     divergences.largest_new_category,
     divergences.categories,
     chi_squares.chi2_statistic,

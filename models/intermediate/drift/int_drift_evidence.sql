@@ -47,6 +47,7 @@ joined as (
         divergences.new_categories,
         divergences.lost_categories,
         divergences.new_category_share,
+        divergences.lost_category_share,
         divergences.largest_new_category,
         divergences.categories,
         case when drift_numbers.reference_n > 0 and drift_numbers.window_n > 0 then drift_numbers.ks_statistic end
@@ -169,6 +170,7 @@ select
     new_categories,
     lost_categories,
     new_category_share,
+    lost_category_share,
     design_effect,
     effective_n,
     case

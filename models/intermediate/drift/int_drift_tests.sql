@@ -99,7 +99,8 @@ all_tests as (
         cast(null as {{ evalhouse.type_double() }}) as harm_ratio,
         missing_p_value as p_value
     from evidence
-    where rows_reason is null and missing_p_value is not null
+    -- A label that is missing is one that has not come yet.
+    where rows_reason is null and missing_p_value is not null and feature_role <> 'label'
     {%- for part in ['change', 'within'] %}
 
     union all

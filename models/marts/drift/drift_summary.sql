@@ -54,6 +54,7 @@ items as (
         evidence.new_categories,
         evidence.lost_categories,
         evidence.new_category_share,
+        evidence.lost_category_share,
         evidence.design_effect,
         evidence.p_value,
         coalesce(
@@ -92,6 +93,7 @@ items as (
         cast(null as {{ bigint }}) as new_categories,
         cast(null as {{ bigint }}) as lost_categories,
         cast(null as {{ double }}) as new_category_share,
+        cast(null as {{ double }}) as lost_category_share,
         cast(null as {{ double }}) as design_effect,
         change_p_value as p_value,
         case when status <> 'ok' then coalesce(status_reason, 'not_computed') end as reason
@@ -110,6 +112,8 @@ judged as (
         verdicts.change_point_at,
         verdicts.is_raised_by_missing,
         verdicts.is_raised_by_new_category,
+        -- A value went and another took its place: the same thing by another name.
+        verdicts.is_raised_by_new_category and items.lost_category_share >= items.new_category_share / 2e0 as is_renamed,
         verdicts.is_raised_within,
         verdicts.is_worse,
         verdicts.is_better,
@@ -174,7 +178,7 @@ select
         when level = 0 then 'none'
         when feature_kind = 'performance' and is_raised_within then 'concept'
         when feature_kind = 'performance' then 'covariate'
-        when is_raised_by_missing then 'logging'
+        when is_raised_by_missing or is_renamed then 'logging'
         when feature_role = 'output' then 'prediction'
         when feature_role = 'label' then 'label'
         else 'covariate'
@@ -184,6 +188,7 @@ select
         when feature_kind = 'performance' and is_raised_within then 'within_slices'
         when feature_kind = 'performance' then 'mix_of_slices'
         when is_raised_by_missing then 'missing_rate'
+        when is_renamed then 'renamed_category'
         when is_raised_by_new_category then 'new_category'
         else 'distribution'
     end as status_reason,
