@@ -33,7 +33,8 @@ from dbt_common.exceptions import CompilationError
 REPO = Path(__file__).resolve().parents[2]
 
 ROOT_KEYS = (
-    "raw_schema, source_tables, inputs, dimensions, protected_dimensions, metrics, facts, guardrails, signals, analysis"
+    "raw_schema, source_tables, inputs, dimensions, protected_dimensions, metrics, facts, guardrails, "
+    "drift_monitors, signals, analysis"
 )
 SIGNALS_KEYS = (
     "rephrase_window_seconds, follow_up_window_seconds, abandonment_minutes, session_gap_minutes, rephrase_weights"
@@ -66,6 +67,16 @@ def metric(type: str = "mean", **keys: Any) -> dict[str, Any]:
 
 def fact(**keys: Any) -> dict[str, Any]:
     return {"facts": [{**BILLING, **keys}]}
+
+
+RELATIONS = (
+    "exposures, outcomes, traces, turns, sessions, evaluation_scores, or table, schema.table or database.schema.table"
+)
+
+
+def drift(**changed: Any) -> dict[str, Any]:
+    given = {"name": "d", "relation": "mine.rows", "time_column": "t", "features": [{"name": "x", "kind": "numeric"}]}
+    return {"drift_monitors": [{**given, **changed}]}
 
 
 def guard(**keys: Any) -> dict[str, Any]:
@@ -334,6 +345,57 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
         {**metric(), "guardrails": [{"metric": "m", "margin_absolute": 1}] * 2},
         "guardrails[1] (m).metric is 'm'; choose another, it is taken by guardrails[0]",
     ),
+    (
+        drift(relation="mine.rows", time_column=None),
+        "drift_monitors[0] (d).time_column is missing; a relation of your own needs it, allowed: a plain column name",
+    ),
+    ({**drift(relation="traces"), "metrics": []}, "drift_monitors[0] (d).relation is 'traces'; add traces to inputs"),
+    (drift(relation="a b"), "drift_monitors[0] (d).relation is 'a b'; allowed: " + RELATIONS),
+    (drift(features=[]), "drift_monitors[0] (d).features is missing; give at least one of features or of performance"),
+    (
+        drift(features=[{"name": "x", "kind": "number"}]),
+        "drift_monitors[0] (d).features[0] (x).kind is 'number'; allowed: "
+        "numeric, categorical, text_length, text, embedding",
+    ),
+    (
+        drift(features=[{"name": "x", "kind": "numeric"}] * 2),
+        "drift_monitors[0] (d).features[1] (x).name is 'x'; "
+        "choose another, it is taken by drift_monitors[0] (d).features[0]",
+    ),
+    (
+        drift(performance=[{"name": "x", "value": "x"}]),
+        "drift_monitors[0] (d).performance[0].name is 'x'; choose another, a feature has it",
+    ),
+    (drift(slices=["a-b"]), "drift_monitors[0] (d).slices[0] is 'a-b'; allowed: a plain column name"),
+    (drift(segments=["a", "A"]), "drift_monitors[0] (d).segments[1] is 'A'; remove it, it is named already"),
+    (drift(window_days=0), "drift_monitors[0] (d).window_days is 0; allowed: a whole number from 1 to 92"),
+    (
+        drift(reference={"kind": "fixed", "start": "2024-01-01"}),
+        "drift_monitors[0] (d).reference.end is missing; a fixed reference needs it, "
+        "allowed: 'YYYY-MM-DD', the day after the reference",
+    ),
+    (
+        drift(reference={"kind": "fixed", "start": "2024-01-02", "end": "2024-01-02"}),
+        "drift_monitors[0] (d).reference.end is '2024-01-02'; allowed: a day after start, 2024-01-02",
+    ),
+    (
+        drift(reference={"kind": "trailing", "weeks": 2}),
+        "drift_monitors[0] (d).reference.weeks is 2; remove it, the keys of a trailing reference are kind, days",
+    ),
+    (
+        drift(reference={"kind": "same_weekday"}, window_days=14),
+        "drift_monitors[0] (d).reference.kind is 'same_weekday'; "
+        "set window_days to at most 7, or take a trailing reference",
+    ),
+    (
+        drift(thresholds={"warn": 0.3}),
+        "drift_monitors[0] (d).thresholds.warn is 0.3; allowed: at most thresholds.alert, 0.1",
+    ),
+    (
+        drift(sustained={"windows": 4}),
+        "drift_monitors[0] (d).sustained.windows is 4; allowed: at most sustained.of, 3",
+    ),
+    ({"drift_monitors": 1}, "drift_monitors is 1; allowed: a list of monitors"),
     ({"signals": {"rephrase_window": 300}}, f"signals.rephrase_window is not a known key; allowed: {SIGNALS_KEYS}"),
     ({"signals": {"rephrase_window_seconds": 0}}, f"signals.rephrase_window_seconds is 0; allowed: {SECONDS}"),
     (
@@ -444,6 +506,7 @@ NEUTRAL = {
     "metrics": [],
     "facts": [],
     "guardrails": [],
+    "drift_monitors": [],
     "signals": {
         "rephrase_window_seconds": 300,
         "follow_up_window_seconds": 120,
@@ -554,6 +617,7 @@ def test_everything_else_set(project: Project) -> None:
             {"metric": "m", "margin_absolute": 0},
             {"metric": "n", "margin_relative": 0.1, "action": "rollback", "slices": []},
         ],
+        "drift_monitors": [],
         "signals": {"abandonment_minutes": 45, "rephrase_weights": "mine.weights"},
         "analysis": {"alpha": 0.01, "correction": "none", "bayesian": True},
     }
@@ -586,6 +650,52 @@ def test_everything_else_set(project: Project) -> None:
 def test_as_of(project: Project, written: str, expected: str | None) -> None:
     given = yaml.safe_load(f"{{metrics: [], analysis: {{as_of: {written}}}}}")
     assert project.settings(given)["analysis"]["as_of"] == expected
+
+
+def test_a_monitor_gets_every_key(project: Project) -> None:
+    reference = {"kind": "fixed", "start": "2024-01-01", "end": "2024-02-01 00:00:00"}
+    given = drift(performance=[{"name": "right", "value": 1}], reference=reference, thresholds={"alert": 0.25})
+    assert project.settings(given)["drift_monitors"] == [
+        {
+            "name": "d",
+            "relation": "mine.rows",
+            "time_column": "t",
+            "unit_column": None,
+            "features": [{"name": "x", "kind": "numeric", "value": "x", "role": "input", "number": 1}],
+            "performance": [
+                {
+                    "name": "right",
+                    "value": "1",
+                    "denominator": None,
+                    "direction": "increase",
+                    "margin_absolute": None,
+                    "labelled_at_column": None,
+                }
+            ],
+            "slices": [],
+            "segments": [],
+            "reference": {
+                "kind": "fixed",
+                "days": None,
+                "weeks": None,
+                "start": "2024-01-01",
+                "end": "2024-02-01",
+                "relation": None,
+            },
+            "window_days": 1,
+            "thresholds": {"warn": 0.02, "alert": 0.25},
+            "sustained": {"windows": 2, "of": 3},
+        }
+    ]
+
+
+def test_turns_are_watched_by_default(project: Project) -> None:
+    monitors = project.settings({"inputs": ["exposures", "traces"]})["drift_monitors"]
+    assert [(monitor["name"], monitor["relation"], monitor["unit_column"]) for monitor in monitors] == [
+        ("traces", "turns", "unit_id")
+    ]
+    assert monitors[0]["reference"]["days"] == 28
+    assert project.settings({"inputs": ["exposures", "traces"], "drift_monitors": []})["drift_monitors"] == []
 
 
 def test_a_hundred_metrics(project: Project) -> None:
@@ -681,12 +791,19 @@ def test_documentation_lists_every_key(project: Project) -> None:
         "metrics: steps": "step",
         "facts": "fact",
         "guardrails": "guardrail",
+        "drift_monitors": ("drift", "monitor"),
+        "drift_monitors: features": ("drift", "feature"),
+        "drift_monitors: performance": ("drift", "performance"),
+        "drift_monitors: reference": ("drift", "reference"),
+        "drift_monitors: thresholds": ("drift", "thresholds"),
+        "drift_monitors: sustained": ("drift", "sustained"),
         "signals": "signals",
         "analysis": "analysis",
     }
     for title, table in tables.items():
         expected = {}
-        for key, field in fields[table].items():
+        allowed = fields[table] if isinstance(table, str) else fields[table[0]][table[1]]
+        for key, field in allowed.items():
             default = field.get("default")
             expected[key] = "required" if field.get("required") else written(default)
         assert {key: default.strip() for key, default in documented[title].items()} == expected, title

@@ -69,7 +69,6 @@ divergences as (
         max(case when category is not null then 1 else 0 end) = 1 as is_categorical,
         sum(psi_part) as psi,
         sqrt(greatest(sum(js_part), 0)) as js_distance,
-        sum(power(reference_share, 2)) as reference_concentration,
         sum(case when category is not null and reference_n = 0 then 1 else 0 end) as new_categories,
         sum(case when category is not null and window_n = 0 then 1 else 0 end) as lost_categories,
         sum(case when category is not null and reference_n = 0 then window_share else 0e0 end) as new_category_share,

@@ -58,7 +58,6 @@ per_window as (
         max(level) as level,
         max(case when level > 0 and test_name = 'missing_rate' then 1 else 0 end) = 1 as is_raised_by_missing,
         max(case when level > 0 and test_name = 'new_category' then 1 else 0 end) = 1 as is_raised_by_new_category,
-        max(case when level > 0 and test_name = 'distribution' then 1 else 0 end) = 1 as is_raised_by_distribution,
         max(case when level > 0 and test_name = 'within' then 1 else 0 end) = 1 as is_raised_within,
         max(case when level = 2 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_worse,
         max(case when level = 1 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_better
@@ -134,7 +133,6 @@ select
     level,
     is_raised_by_missing,
     is_raised_by_new_category,
-    is_raised_by_distribution,
     is_raised_within,
     is_worse,
     is_better,
