@@ -79,6 +79,7 @@
     {%- for label in plan.labels -%}
         {%- do expressions.update({label.column ~ '_at': label.sql}) -%}
     {%- endfor -%}
+    {%- set as_of = evalhouse.as_of_literal() if evalhouse.settings().analysis.as_of else none -%}
     {%- set epoch = "cast('1970-01-01' as " ~ dbt.type_timestamp() ~ ")" -%}
     select
         row_date,
@@ -119,9 +120,9 @@
                 row_date,
                 unit_id
                 {%- for name in expressions %},
-                {%- if name.startswith('label_') and evalhouse.settings().analysis.as_of %}
+                {%- if name.startswith('label_') and as_of %}
                 -- A label from after as_of is not known yet.
-                case when {{ name }} <= {{ evalhouse.as_of_literal() }} then {{ name }} end as {{ name }}
+                case when {{ name }} <= {{ as_of }} then {{ name }} end as {{ name }}
                 {%- else %}
                 {{ name }}
                 {%- endif %}

@@ -11,6 +11,7 @@
 with
 {%- for monitor in monitors %}
 {%- set plan = evalhouse.drift_measures(monitor) %}
+{%- set means = plan.measures | rejectattr('weight') | list %}
 {%- set segments = evalhouse.drift_columns(monitor).segments %}
 {%- set grain = ['row_date', 'slice', 'unit_group'] + (plan.labels | map(attribute='column') | map('replace', 'label_', 'step_') | list) %}
 
@@ -18,25 +19,24 @@ with
     {{ evalhouse.drift_measure_rows(monitor) | indent(4) }}
 ),
 
+{%- if means %}
+
 -- A mean that is large beside the spread would cost the sums below their digits.
 {{ monitor.name }}_centres as (
     select
-        {%- for measure in plan.measures %}
+        {%- for measure in means %}
         {%- set value = measure.column ~ '_value' %}
-        {%- if measure.weight %}
-        cast(0 as {{ double }}) as {{ measure.column }}_centre{{ ',' if not loop.last }}
-        {%- else %}
         case
             when stddev_samp({{ value }}) > 0 and abs(avg({{ value }})) > 1000 * stddev_samp({{ value }})
                 then avg({{ value }})
             else cast(0 as {{ double }})
         end as {{ measure.column }}_centre{{ ',' if not loop.last }}
-        {%- endif %}
         {%- endfor %}
     from (
         {{ evalhouse.drift_measure_rows(monitor) | indent(8) }}
     ) as rows_to_centre
 ),
+{%- endif %}
 
 {{ monitor.name }}_centred as (
     select
@@ -52,13 +52,20 @@ with
         {%- endfor %}
         {%- for measure in plan.measures %}
         {%- set column = measure.column %}
+        {%- if measure.weight %}
+        cast(0 as {{ double }}) as {{ column }}_centre,
+        rows_of_monitor.{{ column }}_value,
+        {%- else %}
         centres.{{ column }}_centre,
-        rows_of_monitor.{{ column }}_weight,
         rows_of_monitor.{{ column }}_value - centres.{{ column }}_centre as {{ column }}_value,
+        {%- endif %}
+        rows_of_monitor.{{ column }}_weight,
         case when rows_of_monitor.{{ column }}_value <> 0 then 1 end as {{ column }}_nonzero{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ monitor.name }}_rows as rows_of_monitor
+    {%- if means %}
     cross join {{ monitor.name }}_centres as centres
+    {%- endif %}
 ),
 
 {{ monitor.name }}_sums as (
