@@ -62,7 +62,7 @@ per_window as (
         max(case when level > 0 and test_name = 'within' then 1 else 0 end) = 1 as is_raised_within,
         max(case when level = 2 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_worse,
         max(case when level = 1 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_better
-        {%- for test in ['distribution', 'missing_rate', 'change', 'within'] %},
+        {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within'] %},
         min(case when test_name = '{{ test }}' then p_value end) as {{ test }}_p_value,
         min(case when test_name = '{{ test }}' then p_value_adjusted end) as {{ test }}_p_value_adjusted
         {%- endfor %}
@@ -138,7 +138,7 @@ select
     is_raised_within,
     is_worse,
     is_better,
-    {%- for test in ['distribution', 'missing_rate', 'change', 'within'] %}
+    {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within'] %}
     {{ test }}_p_value,
     {{ test }}_p_value_adjusted,
     {%- endfor %}

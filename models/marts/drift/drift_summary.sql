@@ -127,7 +127,9 @@ judged as (
                 else verdicts.change_p_value_adjusted
             end
         ) as p_value_adjusted,
+        verdicts.missing_rate_p_value,
         verdicts.missing_rate_p_value_adjusted,
+        verdicts.new_category_p_value,
         max(case when verdicts.is_worse and items.feature_kind = 'performance' then 1 else 0 end)
             over (partition by {{ evalhouse.qualified('items', place) }}) as quality_is_worse,
         max(case when verdicts.is_better and items.feature_kind = 'performance' then 1 else 0 end)
@@ -202,7 +204,9 @@ select
     classifier_auc,
     reference_missing_rate,
     window_missing_rate,
+    missing_rate_p_value as missing_p_value,
     missing_rate_p_value_adjusted as missing_p_value_adjusted,
+    new_category_p_value,
     cast(new_categories as {{ bigint }}) as new_categories,
     cast(lost_categories as {{ bigint }}) as lost_categories,
     new_category_share,
