@@ -15,6 +15,9 @@ from rich.text import Text
 
 MARTS = ("experiment_results", "experiment_health", "guardrail_checks", "experiment_tradeoffs", "input_quality")
 SIGNAL_MARTS = ("implicit_signals_daily", "trace_quality_daily", "failure_modes", "signal_validity")
+DRIFT_MARTS = ("drift_summary", "drift_decomposition")
+DRIFT_PAUSE = 3
+MAX_DRIFTS = 12
 SIGNAL_DAYS = 7
 SIGNALS = {
     "rephrase": "said again",
@@ -43,6 +46,8 @@ NEXT = [
     ("trace_quality_daily", "latency, cost, errors, refusals, by day and model"),
     ("failure_modes, failure_cases", "what breaks, how often, and each failing turn"),
     ("signal_validity", "which of these signals tells what people say of an answer?"),
+    ("drift_summary", "what moved, since when, of which kind, and did quality suffer?"),
+    ("drift_decomposition", "how much of a change of quality is other inputs, and how much other answers to the same"),
     ("input_quality", "what was wrong with the raw rows, and what was done about it"),
     ("dim_metrics, dim_experiments", "the catalogue of both"),
     ("docs/example_world.md", "what was planted in this data, so what the rows above should say"),
@@ -256,6 +261,83 @@ def print_signal_validity(console: Console, validity: pd.DataFrame) -> None:
         console.print(table)
 
 
+def drift_runs(summary: pd.DataFrame) -> pd.DataFrame:
+    """Raised windows of a feature as one run while no pause between two of them is longer than DRIFT_PAUSE windows:
+    from when to when, whether it goes on, and the worst that is known of quality in it.
+    """
+    rows = summary[summary.segment_name == "all"].copy()
+    for column in ("window_start", "window_end", "change_point_at"):
+        rows[column] = pd.to_datetime(rows[column])
+    runs = []
+    for (monitor, feature), series in rows.sort_values("window_start").groupby(["monitor_name", "feature_name"]):
+        raised = series[series.status.isin(["warn", "alert"])]
+        if raised.empty:
+            continue
+        pause = DRIFT_PAUSE * (raised.window_end - raised.window_start)
+        judged_to = series[series.status != "insufficient"].window_start.max()
+        for _, run in raised.groupby((raised.window_start.diff() > pause).cumsum()):
+            first, last = run.iloc[0], run.iloc[-1]
+            quality = set(run.quality)
+            runs.append(
+                {
+                    "monitor": monitor,
+                    "feature": feature,
+                    "kind": run.drift_kind.mode()[0],
+                    "is_performance": first.feature_kind == "performance",
+                    "window": first.window_start,
+                    "since": run.change_point_at.min() if run.is_sustained.any() else first.window_start,
+                    "until": last.window_start,
+                    "windows": len(run),
+                    "is_sustained": bool(run.is_sustained.any()),
+                    "goes_on": judged_to - last.window_start <= pause[last.name],
+                    "quality": next((name for name in ("worse", "better", "unchanged") if name in quality), "unknown"),
+                    "psi": pd.to_numeric(run.psi).max(),
+                    "missing": f"missing {first.reference_missing_rate:.0%} to {first.window_missing_rate:.0%}"
+                    if first.status_reason == "missing_rate"
+                    else "",
+                }
+            )
+    return pd.DataFrame(runs)
+
+
+def print_drift(console: Console, marts: dict[str, pd.DataFrame]) -> None:
+    """What moved and whether quality did; what goes on now comes first, what lasted before what was a spike."""
+    summary, parts = marts["drift_summary"], marts["drift_decomposition"]
+    if summary.empty:
+        return
+    console.rule("[bold]Did the inputs move, or did it get worse?[/]", align="left")
+    runs = drift_runs(summary)
+    watched = summary.groupby("monitor_name").agg(features=("feature_name", "nunique"), to=("window_end", "max"))
+    names = [f"{name} ({row.features} columns and measures)" for name, row in watched.iterrows()]
+    console.print(f"watched: {escape(', '.join(names))}", style="dim")
+    if runs.empty:
+        console.print("nothing has moved", style="green")
+        return
+    runs = runs.sort_values(
+        ["goes_on", "is_sustained", "since", "monitor", "feature"], ascending=[False, False, True, True, True]
+    )
+    table = new_table(
+        "monitor", "what moved", "kind", "since", "", "windows", "quality", "how much", right=("windows",)
+    )
+    whole = parts[(parts.slice == "all") & (parts.segment_name == "all")]
+    at = whole.set_index(["monitor_name", "measure_name", pd.to_datetime(whole.window_start)])
+    for row in runs.head(MAX_DRIFTS).itertuples():
+        how_much = row.missing or ("" if pd.isna(row.psi) else f"PSI up to {row.psi:.2f}")
+        if row.is_performance:
+            change = at.loc[(row.monitor, row.feature, row.window)]
+            how_much = f"{change.change:+.3f}, of it mix {change.mix:+.3f}"
+        state = "goes on" if row.goes_on else "spike" if row.windows == 1 else f"to {row.until:%Y-%m-%d}"
+        table.add_row(
+            *(escape(row.monitor), escape(row.feature), row.kind, f"{row.since:%Y-%m-%d}", state, str(row.windows)),
+            Text(row.quality, style="bold red" if row.quality == "worse" else ""),
+            escape(how_much),
+            style="" if row.is_sustained else "dim",
+        )
+    console.print(table)
+    if len(runs) > MAX_DRIFTS:
+        console.print(f"and {len(runs) - MAX_DRIFTS} more", style="dim")
+
+
 def print_input_quality(console: Console, quality: pd.DataFrame) -> None:
     console.rule("[bold]Input quality[/]", align="left")
     changed = quality[(quality.rows_dropped.fillna(0) > 0) | (quality.rows_repaired.fillna(0) > 0)]
@@ -286,6 +368,7 @@ def main(words: Sequence[str] | None = None) -> int:
             has_signals = all(warehouse.has_model(name) for name in SIGNAL_MARTS)
             if has_signals:
                 marts |= {name: warehouse.model(name) for name in SIGNAL_MARTS}
+            marts |= {name: warehouse.model(name) for name in DRIFT_MARTS}
             where = f"The marts are in the schema {warehouse.schema(MARTS[0])} of {warehouse.description}."
     except WarehouseError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -310,6 +393,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if has_signals:
         console.print()
         print_signals(console, marts)
+    console.print()
+    print_drift(console, marts)
     console.print()
     print_input_quality(console, marts["input_quality"])
     console.print()

@@ -46,9 +46,7 @@ def stephens(statistic: float, effective: float) -> float:
     return float(stats.kstwobign.sf(scaled))
 
 
-def draw(
-    seed: int = 1, days: int = 20, users: int = 60, per_user: int = 3, missing: float = 0.05
-) -> pd.DataFrame:
+def draw(seed: int = 1, days: int = 20, users: int = 60, per_user: int = 3, missing: float = 0.05) -> pd.DataFrame:
     """Rows of users who differ in size and topic, some of them without one or the other."""
     generator = np.random.default_rng(seed)
     level = generator.normal(size=users)
@@ -222,9 +220,7 @@ def test_numbers_are_those_of_scipy(monitored, kind) -> None:
             assert row.wasserstein == pytest.approx(distance, rel=1e-9)
             assert row.design_effect >= 1
         else:
-            table = pd.DataFrame(
-                {"r": reference.topic.value_counts(), "w": window.topic.value_counts()}
-            ).fillna(0)
+            table = pd.DataFrame({"r": reference.topic.value_counts(), "w": window.topic.value_counts()}).fillna(0)
             dummies = pd.get_dummies(part.topic).astype(float)
             effect = design_effect(reference, window, dummies)
             assert row.design_effect == pytest.approx(effect, rel=1e-9)

@@ -903,6 +903,7 @@ def test_turns_see_what_was_planted(built, regenerated: tuple[Path, dict]) -> No
 
 
 SLICE = ["experiment_id", "metric_name", "variation_id", "dimension_name", "dimension_value"]
+DRIFT_SERIES = ["monitor_name", "feature_name", "segment_name", "segment_value"]
 GRAINS = {
     "experiment_results": SLICE,
     "experiment_results_daily": [*SLICE, "as_of_date"],
@@ -921,6 +922,9 @@ GRAINS = {
     "failure_cases": ["trace_id"],
     "signal_validity": ["label_name", "signal_name", "dimension_name", "dimension_value"],
     "dim_experiments": ["experiment_id"],
+    "drift_summary": [*DRIFT_SERIES, "window_start"],
+    "drift_bins": [*DRIFT_SERIES, "window_start", "bin_number"],
+    "drift_decomposition": ["monitor_name", "measure_name", "segment_name", "segment_value", "window_start", "slice"],
 }
 MARTS_OF_ENGINE: dict[str, dict[str, pd.DataFrame]] = {}
 
@@ -1016,6 +1020,118 @@ def test_behaviour_tells_what_people_say(built) -> None:
     assert helpful.auc_ci_lower["copy"] > 0.5
     # How long an answer took was drawn without regard to how good it is; only the newer model is faster and worse.
     assert abs(helpful.auc["latency_ms"] - 0.5) < 0.1
+
+
+def drift_of(built, monitor: str) -> pd.DataFrame:
+    """What drift_summary says of a monitor, with the number of the day since the tickets begin."""
+    rows = built.mart("drift_summary")
+    assert set(rows.segment_name) == {"all"}
+    rows = rows[rows.monitor_name == monitor]
+    day = (pd.to_datetime(rows.window_start) - pd.Timestamp(world.router.START)).dt.days
+    since = (pd.to_datetime(rows.change_point_at) - pd.Timestamp(world.router.START)).dt.days
+    rows = rows.assign(day=day, since=since, is_raised=rows.status.isin(["warn", "alert"]))
+    return rows.sort_values(["feature_name", "day"])
+
+
+def test_each_drift_is_named_rightly(built) -> None:
+    routing, router = drift_of(built, "routing"), world.router
+    assert sorted(routing.day.unique()) == list(range(28, router.DAYS)), "28 days of reference first"
+    raised = routing[routing.is_raised]
+    named = raised.groupby("feature_name").drift_kind.agg(set).to_dict()
+    assert named == {
+        "language": {"logging", "covariate"},
+        "channel": {"logging"},
+        "ticket_chars": {"covariate"},
+        "accuracy": {"concept"},
+        "correct_queue": {"label"},
+    }, "product_area, predicted_queue and confidence stay put"
+    bad_day, market, policy = router.BAD_LOGGING_DAY, router.NEW_MARKET_DAY, router.NEW_POLICY_DAY
+    assert raised.day.min() == bad_day
+
+    logging = raised[raised.day < market]
+    reasons = dict(zip(logging.feature_name, logging.status_reason, strict=True))
+    assert reasons == {"language": "missing_rate", "channel": "renamed_category"}
+    assert set(logging.day) == {bad_day} and set(logging.drift_kind) == {"logging"} and set(logging.status) == {"alert"}
+    assert not logging.is_sustained.any() and logging.change_point_at.isna().all()
+
+    covariate = raised[(raised.day >= market) & (raised.day < policy)]
+    assert set(covariate.drift_kind) == {"covariate"} and set(covariate.quality) == {"unchanged"}
+    assert set(covariate.since.dropna()) == {market}
+    for name in ("language", "ticket_chars"):
+        days = covariate[covariate.feature_name == name].set_index("day").is_sustained
+        assert not days[market] and days[market + 1], name
+        assert set(range(market, market + 7)) - set(days.index) <= {market + 3}, name
+
+    concept = raised[raised.day >= policy]
+    assert set(concept.feature_name) == {"accuracy", "correct_queue"}, "no input and no prediction"
+    assert set(concept.since.dropna()) == {policy}
+    for name in ("accuracy", "correct_queue"):
+        days = concept[concept.feature_name == name].set_index("day").is_sustained
+        assert not days[policy] and days[policy + 1] and days.loc[policy + 1 :].all(), name
+    accuracy = concept[concept.feature_name == "accuracy"]
+    assert set(accuracy.quality) == {"worse"} and set(accuracy.status_reason) == {"within_slices"} and len(accuracy) > 6
+
+
+def test_the_newest_tickets_wait_for_their_labels(built) -> None:
+    accuracy = drift_of(built, "routing").query("feature_name == 'accuracy'").set_index("day")
+    last = world.router.DAYS - 1
+    assert (accuracy.status[[last, last - 1]] == "insufficient").all()
+    assert set(accuracy.status_reason[accuracy.status == "insufficient"]) == {"labels_not_in"}
+    assert (accuracy.status.loc[: last - 3] != "insufficient").all()
+    newest = drift_of(built, "routing").query("day == @last and feature_name != 'accuracy'")
+    assert set(newest.quality) == {"unknown"}
+
+
+def test_the_change_of_accuracy_is_split_rightly(built) -> None:
+    """The parts by hand, from all labels; the mart leaves out those that are slower than nine in ten."""
+    tickets, router = tickets_with_days(read_seeds()), world.router
+    parts = built.mart("drift_decomposition")
+    parts = parts[(parts.monitor_name == "routing") & (parts.slice == "all")]
+    parts = parts.set_index((pd.to_datetime(parts.window_start) - pd.Timestamp(router.START)).dt.days)
+    total = parts.mix + parts.within + parts.uncovered
+    np.testing.assert_allclose(parts.change, total, rtol=0, atol=1e-12)
+    labelled = tickets[tickets.is_right.notna()].fillna({"language": "?"})
+    for day in (router.NEW_MARKET_DAY, router.NEW_POLICY_DAY):
+        cells = []
+        for first, last in ((day - 28, day), (day, day + 1)):
+            rows = labelled[(labelled.day >= first) & (labelled.day < last)]
+            cell = rows.groupby(["product_area", "language"]).is_right.agg(["size", "mean"])
+            cells.append(cell.assign(share=cell["size"] / len(rows)))
+        before, after = (cell.reindex(cells[0].index.union(cells[1].index)) for cell in cells)
+        both = before["mean"].notna() & after["mean"].notna()
+        within = (after.share * (after["mean"] - before["mean"]))[both].sum()
+        change = (after.share * after["mean"]).sum() - (before.share * before["mean"]).sum()
+        row = parts.loc[day]
+        assert abs(row.change - change) < 0.02 and abs(row.within - within) < 0.02, day
+        assert abs(row.mix) < 0.02 and row.uncovered == 0, day
+    market, policy = parts.loc[router.NEW_MARKET_DAY], parts.loc[router.NEW_POLICY_DAY]
+    assert market.within_ci_lower < 0 < market.within_ci_upper and market.within_ci_lower > -0.1
+    assert policy.within_ci_upper < -0.1 and policy.mix_ci_lower < 0 < policy.mix_ci_upper
+
+
+def test_of_the_answers_only_the_bad_day_is_raised(built) -> None:
+    answers = drift_of(built, "answers")
+    incident = pd.Timestamp(world.WORLD_START) + pd.Timedelta(days=world.talk.INCIDENT_DAY)
+    raised = answers[answers.is_raised]
+    assert set(pd.to_datetime(raised.window_start)) == {incident} and not raised.is_sustained.any()
+    assert {"latency_ms", "status"} <= set(raised.feature_name) <= {"latency_ms", "status", "output_chars"}
+    assert set(raised.drift_kind) == {"prediction"} and set(raised.quality) == {"unchanged"}
+
+
+def test_the_demo_tells_what_drifts(built) -> None:
+    import demo
+
+    runs = demo.drift_runs(built.mart("drift_summary")).set_index(["monitor", "feature", "kind"])
+    day = {
+        name: pd.Timestamp(world.router.START) + pd.Timedelta(days=t["day"]) for name, t in world.router.TRUTH.items()
+    }
+    assert list(runs.index[runs.goes_on]) == [("routing", "accuracy", "concept"), ("routing", "correct_queue", "label")]
+    concept = runs.loc[("routing", "accuracy", "concept")]
+    assert concept.since == day["a concept shift"] and concept.quality == "worse" and concept.is_sustained
+    covariate = runs.loc[("routing", "language", "covariate")]
+    assert covariate.since == day["a covariate shift"] and covariate.quality == "unchanged" and not covariate.goes_on
+    spike = runs.loc[("routing", "language", "logging")]
+    assert spike.since == spike.until == day["a day of bad logging"] and not spike.is_sustained
 
 
 def answer_table(answer: pd.DataFrame) -> str:
