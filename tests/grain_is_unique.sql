@@ -23,6 +23,11 @@
     'int_looks': ['experiment_id', 'as_of_date'],
     'experiment_results_daily': slice + ['as_of_date'],
     'int_arm_counts': ['experiment_id', 'check_name', 'scope', 'phase_number', 'variation_id'],
+    'drift_summary': ['monitor_name', 'feature_name', 'window_start', 'segment_name', 'segment_value'],
+    'drift_bins': ['monitor_name', 'feature_name', 'window_start', 'segment_name', 'segment_value', 'bin_number'],
+    'drift_decomposition': [
+        'monitor_name', 'measure_name', 'window_start', 'segment_name', 'segment_value', 'slice'
+    ],
     'numbers': ['n']
 } -%}
 {%- if evalhouse.has_input('traces') -%}

@@ -72,3 +72,34 @@ select
     status_reason as adjustment
 from {{ ref('evalhouse', 'experiment_subgroups') }}
 where finding not in ('harmed_while_average_gains', 'harmed', 'gains', 'differs', 'none', 'not_computed')
+
+union all
+
+select
+    'drift_summary' as model_name,
+    status,
+    drift_kind as verdict,
+    status_reason as adjustment
+from {{ ref('evalhouse', 'drift_summary') }}
+where
+    status not in ('ok', 'warn', 'alert', 'insufficient')
+    or drift_kind not in ('none', 'logging', 'covariate', 'prediction', 'label', 'concept')
+    or quality not in ('worse', 'better', 'unchanged', 'unknown')
+    or (status in ('warn', 'alert')) = (drift_kind = 'none')
+    or (status <> 'ok' and status_reason is null)
+    or is_sustained <> (change_point_at is not null)
+    or p_value_adjusted < p_value
+
+union all
+
+select
+    'drift_decomposition' as model_name,
+    status,
+    verdict,
+    cause as adjustment
+from {{ ref('evalhouse', 'drift_decomposition') }}
+where
+    status not in ('ok', 'insufficient')
+    or (status = 'insufficient' and status_reason is null)
+    or verdict not in ('worse', 'better', 'unchanged', 'not_computed')
+    or abs(change - mix - within - uncovered) > 1e-9 * (abs(change) + abs(mix) + abs(within) + abs(uncovered)) + 1e-12

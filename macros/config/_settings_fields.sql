@@ -191,6 +191,9 @@
             'due_rollback': {
                 'kind': 'choice', 'choices': ['error', 'warn'], 'default': 'error', 'allowed': 'error, warn'
             },
+            'quality_drift': {
+                'kind': 'choice', 'choices': ['error', 'warn'], 'default': 'warn', 'allowed': 'error, warn'
+            },
             'lookback_days': {'kind': 'integer', 'least': 0, 'default': 3, 'allowed': 'a whole number, 0 or above'},
             'as_of': {'kind': 'timestamp', 'allowed': "null, 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'"},
         },

@@ -47,7 +47,8 @@ METRIC_KEYS = (
     "missing, cap, cuped, cuped_days, quantile, quantile_of, steps"
 )
 ANALYSIS_KEYS = (
-    "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, lookback_days, as_of"
+    "alpha, correction, sequential_tuning, srm_alpha, relative_method, bayesian, due_rollback, quality_drift, "
+    "lookback_days, as_of"
 )
 INPUTS = "exposures, experiments, experiment_variations, experiment_phases, outcomes, traces, evaluation_scores"
 TYPES = "proportion, mean, ratio, quantile, retention, participation, funnel"
@@ -522,6 +523,7 @@ NEUTRAL = {
         "relative_method": "fieller",
         "bayesian": False,
         "due_rollback": "error",
+        "quality_drift": "warn",
         "lookback_days": 3,
         "as_of": None,
     },

@@ -1,34 +1,59 @@
 {#- Did quality change, and because other inputs came or because the same inputs get other answers? -#}
 with changes as (
     select * from {{ ref('evalhouse', 'int_drift_changes') }}
+),
+
+verdicts as (
+    select * from {{ ref('evalhouse', 'int_drift_verdicts') }}
 )
 
 select
-    monitor_name,
-    measure_name,
-    window_start,
-    window_end,
-    segment_name,
-    segment_value,
-    slice,
-    direction,
-    reference_rows,
-    window_rows,
-    reference_share,
-    window_share,
-    reference_value,
-    window_value,
+    changes.monitor_name,
+    changes.measure_name,
+    changes.window_start,
+    changes.window_end,
+    changes.segment_name,
+    changes.segment_value,
+    changes.slice,
+    changes.direction,
+    changes.reference_rows,
+    changes.window_rows,
+    changes.reference_share,
+    changes.window_share,
+    changes.reference_value,
+    changes.window_value,
     {%- for part in evalhouse.drift_parts() %}
-    {{ part }},
-    {{ part }}_ci_lower,
-    {{ part }}_ci_upper,
-    {{ part }}_p_value,
+    changes.{{ part }},
+    changes.{{ part }}_ci_lower,
+    changes.{{ part }}_ci_upper,
+    changes.{{ part }}_p_value,
     {%- endfor %}
-    margin,
-    labelled_share,
-    label_lag_p50_hours,
-    label_lag_p90_hours,
-    labels_complete_to,
-    status,
-    status_reason
+    changes.margin,
+    changes.labelled_share,
+    changes.label_lag_p50_hours,
+    changes.label_lag_p90_hours,
+    changes.labels_complete_to,
+    changes.status,
+    changes.status_reason,
+    verdicts.change_p_value_adjusted,
+    verdicts.within_p_value_adjusted,
+    case
+        when changes.slice <> 'all' then null
+        when verdicts.is_worse then 'worse'
+        when verdicts.is_better then 'better'
+        when changes.status = 'ok' then 'unchanged'
+        else 'not_computed'
+    end as verdict,
+    case
+        when changes.slice <> 'all' or verdicts.level is null or verdicts.level = 0 then null
+        when verdicts.is_raised_within then 'within_slices'
+        else 'mix_of_slices'
+    end as cause
 from changes
+left join verdicts
+    on changes.slice = 'all'
+    and changes.monitor_name = verdicts.monitor_name
+    and changes.measure_name = verdicts.item_name
+    and changes.segment_name = verdicts.segment_name
+    and changes.segment_value = verdicts.segment_value
+    and changes.window_start = verdicts.window_start
