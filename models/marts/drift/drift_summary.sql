@@ -57,6 +57,7 @@ items as (
         evidence.lost_category_share,
         evidence.design_effect,
         evidence.p_value,
+        cast(null as {{ dbt.type_timestamp() }}) as labels_complete_to,
         coalesce(
             evidence.values_reason,
             case
@@ -96,6 +97,7 @@ items as (
         cast(null as {{ double }}) as lost_category_share,
         cast(null as {{ double }}) as design_effect,
         change_p_value as p_value,
+        labels_complete_to,
         case when status <> 'ok' then coalesce(status_reason, 'not_computed') end as reason
     from changes
 ),
@@ -210,5 +212,6 @@ select
     cast(new_categories as {{ bigint }}) as new_categories,
     cast(lost_categories as {{ bigint }}) as lost_categories,
     new_category_share,
-    design_effect
+    design_effect,
+    labels_complete_to
 from judged
