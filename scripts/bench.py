@@ -3,6 +3,7 @@
     python scripts/bench.py                            both, small: a few minutes
     python scripts/bench.py --performance --scale 0.2  against the hand-written plan, 10 million outcomes
     python scripts/bench.py --turns 1000000            turns with text, against a bare comparison of their words
+    python scripts/bench.py --drift 1000000            twenty columns, reference against window, against a plan by hand
     python scripts/bench.py --calibration              every cell of docs/calibration.md; resumes; a few hours
 
 Performance: simulated raw tables, ten metrics, five experiments. The package and bench/reference.sql take turns over
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _bench_drift
 import _bench_turns
 import calibrate
 import duckdb
@@ -42,6 +44,7 @@ TARGET_RATIO = 1.5
 QUICK_SCALE, DEFAULT_SCALE = 0.02, 0.05
 QUICK_EXPERIMENTS = 200
 QUICK_TURNS = 200_000
+QUICK_DRIFT = 100_000
 QUICK_SIZES = [100, 500]
 
 # Event, column of the reference, and what is summed (none: events are counted).
@@ -182,7 +185,7 @@ def dbt(
     command = [sys.executable, "-m", "dbt.cli.main", "--quiet", word, "--project-dir", str(ROOT), "--target", "duckdb"]
     command += ["--target-path", str(target), "--log-path", str(target / "logs")]
     command += ["--vars", json.dumps(variables, sort_keys=True)]
-    command += ["--select", selection] if selection else []
+    command += ["--select", *selection.split()] if selection else []
     environment = {
         "EVALHOUSE_DUCKDB_PATH": str(database),
         "DBT_PROFILES_DIR": str(ROOT),
@@ -339,6 +342,44 @@ def turns(number: int, repeats: int, console: Console) -> dict[str, Any]:
     return record
 
 
+def drift(rows: int, repeats: int, console: Console) -> dict[str, Any]:
+    """Times `drift_summary` and `drift_bins` and what they need; the ratio to the plan leaves dbt's fixed cost aside."""
+    work = RESULTS / "work" / "drift"
+    work.mkdir(parents=True, exist_ok=True)
+    full, empty = work / "full.duckdb", work / "empty.duckdb"
+    for leftover in work.glob("*.duckdb*"):
+        leftover.unlink()
+    for database, number in ((full, rows), (empty, 0)):
+        with duckdb.connect(str(database)) as connection:
+            _bench_drift.generate(connection, number)
+    plan = work / "plan.sql"
+    plan.write_text(_bench_drift.plan())
+    runs: dict[str, list[dict[str, float]]] = {"reference": [], "package": [], "fixed": []}
+    for database in (full, empty):
+        dbt(database, work / f"target_{database.stem}", "parse", _bench_drift.VARIABLES)
+    for _ in range(repeats):
+        runs["reference"].append(reference(full, plan))
+        for name, database in (("package", full), ("fixed", empty)):
+            target = work / f"target_{database.stem}"
+            runs[name].append(dbt(database, target, "run", _bench_drift.VARIABLES, _bench_drift.SELECTION))
+    medians = {name: median(values) for name, values in runs.items()}
+    record = {
+        "rows": rows,
+        "medians": medians,
+        "ratio": (medians["package"]["wall"] - medians["fixed"]["wall"]) / medians["reference"]["wall"],
+        "runs": runs,
+        "slowest_models": slowest_models(work / "target_full"),
+        "largest_difference": _bench_drift.largest_difference(full),
+    }
+    for leftover in work.glob("*.duckdb*"):
+        leftover.unlink()
+    for line in _bench_drift.summary(record):
+        console.print(line)
+    slowest = ", ".join(f"{name} {seconds:.1f}" for name, seconds in record["slowest_models"].items())
+    console.print(f"Slowest models (s): {slowest}")
+    return record
+
+
 def print_performance(record: dict[str, Any], console: Console) -> None:
     table = Table(title=f"Performance, scale {record['scale']:g}, median of {len(record['runs']['package'])}")
     for head, justify in (("", "left"), ("wall s", "right"), ("CPU s", "right"), ("peak MB", "right")):
@@ -450,9 +491,10 @@ def main() -> int:
     parser.add_argument("--calibration", action="store_true", help="only the calibration, every cell in full")
     parser.add_argument("--scale", type=positive, help=f"size of the performance part (default {DEFAULT_SCALE})")
     parser.add_argument("--turns", type=int, metavar="N", help="only the part on turns, with N of them")
+    parser.add_argument("--drift", type=int, metavar="N", help="only the part on drift, with N rows a side")
     parser.add_argument("--quick", action="store_true", help="the small version; the default when no part is named")
     arguments = parser.parse_args()
-    both = not (arguments.performance or arguments.calibration or arguments.turns)
+    both = not (arguments.performance or arguments.calibration or arguments.turns or arguments.drift)
     is_quick = arguments.quick or both
     # A log has no width of its own; the table needs this one.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -468,6 +510,8 @@ def main() -> int:
         record["performance"] = performance(scale, 1 if is_quick else 3, console)
     if both or arguments.turns:
         record["turns"] = turns(arguments.turns or QUICK_TURNS, 1 if is_quick else 3, console)
+    if both or arguments.drift:
+        record["drift"] = drift(arguments.drift or QUICK_DRIFT, 1 if is_quick else 3, console)
     if both or arguments.calibration:
         runs, _ = calibration(is_quick, console)
         record["calibration"] = {"is_quick": is_quick, "runs": runs}
