@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import parsedatetime
 from dbt.clients.jinja import MacroGenerator
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.context.manifest import ManifestContext, TestMacroNamespace
@@ -29,6 +30,7 @@ def install() -> None:
     _keep_macros()
     _share_namespaces()
     _keep_validations()
+    _keep_calendars()
     _drop_debug_events()
 
 
@@ -124,6 +126,11 @@ def _keep_validations() -> None:
             passed.add(key)
 
     dbtClassMixin.validate = classmethod(validate_once)  # type: ignore[assignment]
+
+
+def _keep_calendars() -> None:
+    """The table of a query's result gets a parser of dates in words, with the names of a locale: one will do."""
+    parsedatetime.Constants = cache(parsedatetime.Constants)
 
 
 def _drop_debug_events() -> None:
