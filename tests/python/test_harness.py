@@ -112,7 +112,8 @@ def test_dbt_in_this_process_does_what_it_does_elsewhere(warehouse_factory, tmp_
     warehouse.load("exposures", pd.DataFrame(columns=list(columns)), types=columns)
     columns = {"outcome_id": "text", "unit_id": "text", "event_name": "text", "occurred_at": "timestamp"}
     warehouse.load("outcomes", pd.DataFrame(columns=list(columns)), types=columns)
-    settings = {"inputs": ["exposures", "outcomes"], "metrics": [{"name": "orders", "type": "mean", "fact": "outcomes"}]}
+    orders = {"name": "orders", "type": "mean", "fact": "outcomes"}
+    settings = {"inputs": ["exposures", "outcomes"], "metrics": [orders]}
     warehouse.dbt("parse", vars={**settings, "analysis": {"correction": "holm"}})
     warehouse.dbt("compile", vars=settings, artifacts=True)
     here = compiled(warehouse.target_path)
