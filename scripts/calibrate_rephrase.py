@@ -52,8 +52,6 @@ RELATION = re.compile(r"\w+(\.\w+){0,2}")
 def read(arguments: argparse.Namespace, warehouse: Warehouse) -> pd.DataFrame:
     """The labelled pairs, checked."""
     if arguments.relation:
-        if not RELATION.fullmatch(arguments.relation):
-            raise WarehouseError(f"{arguments.relation} is no name of a relation")
         frame = warehouse.frame(f"select * from {arguments.relation}")
     else:
         path = arguments.pairs
@@ -203,8 +201,6 @@ def _distance(first: str, second: str) -> int:
 
 
 def write(warehouse: Warehouse, relation: str, weights: dict[str, float]) -> None:
-    if not RELATION.fullmatch(relation):
-        raise WarehouseError(f"{relation} is no name of a relation")
     rows = " union all ".join(
         f"select cast('{name}' as varchar(100)) as name, cast({value:.16e} as double precision) as value"
         for name, value in weights.items()
@@ -224,6 +220,9 @@ def main(words: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(words)
     try:
+        for name in (arguments.relation, arguments.write):
+            if name and not RELATION.fullmatch(name):
+                raise WarehouseError(f"{name} is no name of a relation")
         query = compiled(arguments)
         with open_warehouse(arguments, read_only=not arguments.write) as warehouse:
             frame = read(arguments, warehouse)

@@ -20,6 +20,9 @@ FOLDERS = ("models", "macros", "seeds", "analyses", "tests")
 LINTED = ("models", "analyses", "tests")
 # Patterns of a thousand words, and functions of functions that sqlfluff's dialect does not know.
 TEXT_MACROS = ("replace_pattern", "shared_words", "cosine_similarity")
+# sqlfluff, without the collector: its trees live as long as a file is linted, and looking for waste among them takes a
+# fifth of the time.
+SQLFLUFF = "import gc; gc.disable(); from sqlfluff.cli.commands import cli; cli(prog_name='sqlfluff')"
 MACRO = re.compile(r"\{%-?\s*macro\s+(\w+)\s*\(([^)]*)\)\s*-?%\}")
 
 
@@ -60,7 +63,7 @@ def main() -> int:
     if seeded.returncode:
         return seeded.returncode
     linted = [folder for folder in LINTED if any((COPY / folder).rglob("*.sql"))]
-    command = [bin_folder / "sqlfluff", "lint", "--disable-progress-bar", *linted]
+    command = [sys.executable, "-c", SQLFLUFF, "lint", "--disable-progress-bar", *linted]
     return subprocess.run(command, cwd=COPY, env=environment).returncode
 
 

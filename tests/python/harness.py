@@ -3,7 +3,7 @@
 dbt parses a project again whenever the connection or the command line variables change. So every DuckDB warehouse is
 reached through the same path (a link moved from warehouse to warehouse) and every Postgres one under the same name (a
 rename), and the parsed state is kept for each set of variables. A `dbt run` then costs about a second. What a parse of
-other variables can share, the templates, is kept for the whole session.
+other variables can share is kept for the whole session: see quick_dbt.py.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import jinja2
 import pandas as pd
 import psutil
 import psycopg2
@@ -425,34 +423,11 @@ class Warehouse:
         return any(item.path == path for item in psutil.Process().open_files())
 
 
-@cache
-def _keep_templates() -> None:
-    """Lets dbt read each template once a session: half of a parse is reading the same ones again.
-
-    dbt's own switch for its tests covers what it takes from macros without rendering them; the compiled templates of
-    models are ours to keep. They depend on the source and on the environment's class and extensions alone.
-    """
-    from dbt_common.tests import enable_test_caching
-
-    enable_test_caching()
-    compile_template = jinja2.Environment.compile
-    kept: dict[Any, Any] = {}
-
-    def compile_once(self: jinja2.Environment, source: Any, *args: Any, **options: Any) -> Any:
-        if not isinstance(source, str):
-            return compile_template(self, source, *args, **options)
-        key = (type(self), tuple(sorted(self.extensions)), source, args, tuple(sorted(options.items())))
-        if key not in kept:
-            kept[key] = compile_template(self, source, *args, **options)
-        return kept[key]
-
-    jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
-
-
 def _invoke(words: Sequence[str], environment: Mapping[str, str]) -> DbtResult:
+    import quick_dbt
     from dbt.cli.main import dbtRunner
 
-    _keep_templates()
+    quick_dbt.install()
     events: list[tuple[str, str]] = []
 
     def keep(event: Any) -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import harness
 import numpy as np
@@ -82,3 +88,44 @@ def test_warehouses_are_apart(engine: str, warehouse_factory, tmp_path) -> None:
     assert first.query("select {{ 1 + 1 }} as two", vars={"number": 3})["two"].tolist() == [2]
     first.close()
     second.close()
+
+
+def compiled(target: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """The SQL of every node, and the manifest without times and the place that it was written to."""
+    folder = target / "compiled"
+    sql = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.sql")}
+    manifest = json.loads((target / "manifest.json").read_text())
+    of_a_run = ("created_at", "compiled_path")
+
+    def stripped(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: stripped(value) for key, value in part.items() if key not in of_a_run}
+        return [stripped(value) for value in part] if isinstance(part, list) else part
+
+    return sql, {key: stripped(manifest[key]) for key in ("nodes", "macros", "parent_map", "child_map", "disabled")}
+
+
+def test_dbt_in_this_process_does_what_it_does_elsewhere(warehouse_factory, tmp_path) -> None:
+    """What quick_dbt spares must not be seen, in a process that has parsed another configuration before."""
+    warehouse = warehouse_factory("duckdb")
+    columns = {"experiment_id": "text", "variation_id": "text", "unit_id": "text", "exposed_at": "timestamp"}
+    warehouse.load("exposures", pd.DataFrame(columns=list(columns)), types=columns)
+    columns = {"outcome_id": "text", "unit_id": "text", "event_name": "text", "occurred_at": "timestamp"}
+    warehouse.load("outcomes", pd.DataFrame(columns=list(columns)), types=columns)
+    orders = {"name": "orders", "type": "mean", "fact": "outcomes"}
+    settings = {"inputs": ["exposures", "outcomes"], "metrics": [orders]}
+    warehouse.dbt("parse", vars={**settings, "analysis": {"correction": "holm"}})
+    warehouse.dbt("compile", vars=settings, artifacts=True)
+    here = compiled(warehouse.target_path)
+    command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()"]
+    command += ["--quiet", "--no-send-anonymous-usage-stats", "--log-path", str(tmp_path / "logs"), "compile"]
+    command += ["--project-dir", str(harness.ROOT), "--profiles-dir", str(harness.ROOT), "--target", "duckdb"]
+    command += ["--target-path", str(tmp_path / "target"), "--vars", json.dumps(settings)]
+    environment = {**os.environ, **warehouse._environment()}
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    sql, manifest = compiled(tmp_path / "target")
+    assert len(sql) > 50
+    assert here[0] == sql
+    for key, expected in manifest.items():
+        assert here[1][key] == expected, key
+    warehouse.close()

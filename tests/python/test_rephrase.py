@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 import scripts_runner
 
+import calibrate_rephrase  # isort: skip - found once scripts_runner has said where
+
 MODEL = harness.ROOT / "models" / "intermediate" / "signals" / "int_turn_pairs.sql"
 WEIGHTS = harness.ROOT / "models" / "constants" / "rephrase_weights.sql"
 PROBES = Path(__file__).parent / "fixtures" / "rephrase_probes.csv"
@@ -305,7 +307,7 @@ def test_weights_of_ones_own(warehouse: harness.Warehouse) -> None:
     warehouse.load("traces", as_turns(probes).rename(columns={"session_id": "unit_id"}).drop(columns="turn_number"))
     warehouse.load("exposures", pd.DataFrame(columns=["experiment_id", "variation_id", "unit_id", "exposed_at"]))
     words = ["--relation", "raw.labelled", "--write", "raw.own_weights"]
-    done = scripts_runner.start("calibrate_rephrase.py", warehouse, *words)
+    done = scripts_runner.call(calibrate_rephrase.main, warehouse, *words)
     assert done.code == 0, done.err
     assert "precision" in done.out
     own = warehouse.sql("select name, value from raw.own_weights").set_index("name")["value"]
@@ -321,4 +323,4 @@ def test_weights_of_ones_own(warehouse: harness.Warehouse) -> None:
     wrong = scripts_runner.start(
         "calibrate_rephrase.py", warehouse, "--relation", "raw.labelled", "--write", "no weights"
     )
-    assert wrong.code != 0 and "Traceback" not in wrong.err
+    assert wrong.code == 2 and "no weights is no name of a relation" in wrong.err and "Traceback" not in wrong.err
