@@ -7,6 +7,7 @@ categories from their counts. The package on an empty table gives dbt's fixed co
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ SELECTION = "+drift_summary +drift_bins"
 
 
 def generate(connection: duckdb.DuckDBPyConnection, rows: int) -> int:
-    """`rows` a side: numbers with and without ties and tails, categories of 2 to 50 levels; columns of odd number drift.
+    """`rows` a side: numbers with and without ties and tails, categories of 2 to 50 levels; odd columns drift.
 
     Every draw is a hash: the same for any number of threads. Returns the rows of both sides.
     """
@@ -77,7 +78,7 @@ def plan() -> str:
         edges += ", " + ", ".join(f"min(r) filter (where r >= ceil(nr * {k} / 10)) as r{k}" for k in range(1, 10))
         cuts = ["0", *(f"{{side}}{k}" for k in range(1, 10)), "n{side}"]
         terms = []
-        for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+        for low, high in itertools.pairwise(cuts):
             old, new = (
                 f"greatest(({high.format(side=side)} - {low.format(side=side)}) / n{side}::double, 1e-4)"
                 for side in "rw"

@@ -343,7 +343,7 @@ def turns(number: int, repeats: int, console: Console) -> dict[str, Any]:
 
 
 def drift(rows: int, repeats: int, console: Console) -> dict[str, Any]:
-    """Times `drift_summary` and `drift_bins` and what they need; the ratio to the plan leaves dbt's fixed cost aside."""
+    """Times drift_summary, drift_bins and what they need; the ratio to the plan leaves out the fixed cost of dbt."""
     work = RESULTS / "work" / "drift"
     work.mkdir(parents=True, exist_ok=True)
     full, empty = work / "full.duckdb", work / "empty.duckdb"

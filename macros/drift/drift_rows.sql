@@ -126,3 +126,15 @@
 {% macro unit_group(unit) -%}
     substr({{ dbt.hash(unit) }}, 1, 2)
 {%- endmacro %}
+
+{#- Names of the monitors of which a window and its reference are one day each, or of the others, as SQL literals. -#}
+{% macro drift_monitor_names(one_day) -%}
+    {%- set names = [] -%}
+    {%- for monitor in evalhouse.settings().drift_monitors -%}
+        {%- set is_one_day = monitor.window_days == 1 and monitor.reference.kind in ['fixed', 'training'] -%}
+        {%- if is_one_day == one_day -%}
+            {%- do names.append("'" ~ monitor.name ~ "'") -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(names | join(', ') or "''") }}
+{%- endmacro %}

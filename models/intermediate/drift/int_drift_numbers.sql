@@ -13,7 +13,25 @@ window_days as (
     select * from {{ ref('evalhouse', 'int_drift_window_days') }}
 ),
 
+-- Where both sides are one day each, a value is there at most twice already: to group again would cost as much as the
+-- sort that follows.
 points as (
+    select
+        drift_values.feature_number,
+        drift_values.segment_name,
+        drift_values.segment_value,
+        window_days.window_start,
+        drift_values.number_value,
+        case when window_days.is_reference then drift_values.row_count else 0e0 end as reference_rows,
+        case when window_days.is_reference then 0e0 else drift_values.row_count end as window_rows
+    from drift_values
+    inner join window_days
+        on drift_values.monitor_name = window_days.monitor_name
+        and drift_values.row_date = window_days.row_date
+    where drift_values.monitor_name in ({{ evalhouse.drift_monitor_names(one_day=true) }})
+
+    union all
+
     select
         drift_values.feature_number,
         drift_values.segment_name,
@@ -26,6 +44,7 @@ points as (
     inner join window_days
         on drift_values.monitor_name = window_days.monitor_name
         and drift_values.row_date = window_days.row_date
+    where drift_values.monitor_name in ({{ evalhouse.drift_monitor_names(one_day=false) }})
     group by
         drift_values.feature_number,
         drift_values.segment_name,
@@ -44,16 +63,17 @@ totals as (
     group by {{ key }}
 ),
 
+-- Up to a value and all that are equal to it.
 running as (
     select
         {{ key }},
         number_value,
         reference_rows,
         sum(reference_rows) over (
-            partition by {{ key }} order by number_value rows between unbounded preceding and current row
+            partition by {{ key }} order by number_value range between unbounded preceding and current row
         ) as reference_below,
         sum(window_rows) over (
-            partition by {{ key }} order by number_value rows between unbounded preceding and current row
+            partition by {{ key }} order by number_value range between unbounded preceding and current row
         ) as window_below,
         lead(number_value) over (partition by {{ key }} order by number_value) - number_value as step
     from points
