@@ -383,7 +383,9 @@ def test_watched_by_default_are_the_turns(warehouse) -> None:
         ({"segments": ["country"]}, "drift_monitors.rows.segments has 'country'; allowed: seen_at"),
     ],
 )
-def test_what_a_relation_lacks_is_named(warehouse, changed, message) -> None:
+def test_what_a_relation_lacks_is_named(warehouse_factory, changed, message) -> None:
+    warehouse = warehouse_factory("duckdb")
     warehouse.load("observations", draw(days=2)[list(TYPES)], types=TYPES)
     result = warehouse.dbt("run", vars=settings(monitor(**changed)), select=["int_drift_spans"], expect_success=False)
+    warehouse.close()
     assert message in result.error

@@ -61,6 +61,8 @@ items as (
         coalesce(
             evidence.values_reason,
             case
+                when evidence.feature_kind in ('text', 'embedding') and evidence.segment_name <> 'all'
+                    then 'only_for_everyone'
                 when evidence.feature_kind in ('text', 'embedding') and classifiers.p_value is null
                     then 'needs_scripts_drift'
                 when evidence.p_value is null and classifiers.p_value is null then 'too_few_values'
