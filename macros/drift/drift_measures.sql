@@ -101,17 +101,22 @@
             as {{ measure.column }}_weight,
         {%- endfor %}
         {%- if monitor.unit_column %}
-        -- A row without a unit stands for itself.
-        substr({{ dbt.hash(
-            "coalesce(unit_id, 'row ' || cast(cast(1e3 * " ~ evalhouse.seconds_between(epoch, 'row_at') ~ ' as '
-            ~ dbt.type_bigint() ~ ') as ' ~ dbt.type_string() ~ "), 'row')"
-        ) }}, 1, 2) as unit_group
+        -- The first six bits of the unit's hash.
+        substr(unit_hash, 1, 1) || translate(substr(unit_hash, 2, 1), '0123456789abcdef', '000044448888cccc')
+            as unit_group
         {%- else %}
         cast(null as {{ dbt.type_string() }}) as unit_group
         {%- endif %}
     from (
         select
             *
+            {%- if monitor.unit_column %},
+            -- A row without a unit stands for itself.
+            {{ dbt.hash(
+                "coalesce(unit_id, 'row ' || cast(cast(1e3 * " ~ evalhouse.seconds_between(epoch, 'row_at') ~ ' as '
+                ~ dbt.type_bigint() ~ ') as ' ~ dbt.type_string() ~ "), 'row')"
+            ) }} as unit_hash
+            {%- endif %}
             {%- for label in plan.labels %},
             {{ evalhouse.seconds_between('row_at', label.column ~ '_at') }} / 3600 as {{ label.column }}_hours
             {%- endfor %}

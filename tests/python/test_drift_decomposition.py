@@ -1,4 +1,4 @@
-"""drift_decomposition: did quality change, because other inputs came or because the same inputs are answered differently?
+"""drift_decomposition: did quality change, because other inputs came or because the same inputs got other answers?
 
 Numbers are checked against the definitions in pandas. Variances are checked without formulas for them: the influence of
 a group of units on a part is that part's numerical derivative by the group's weight.
@@ -93,8 +93,11 @@ def sums_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return sums, present
 
 
-def inference_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each part: estimate, interval and p-value, with the influence of each group found by moving its weight."""
+def inference_of(rows: pd.DataFrame, spread: float | None = None) -> pd.DataFrame:
+    """Of each part: estimate, interval and p-value, with the influence of each group found by moving its weight.
+
+    `spread`: over how many groups the window's variance is spread, else from the influences.
+    """
     sums, present = sums_of(rows)
     total = sums.sum(axis=0)
     sizes = present.sum(axis=1)
@@ -111,7 +114,8 @@ def inference_of(rows: pd.DataFrame) -> pd.DataFrame:
     before, after = rows[rows["is_reference"]], rows[~rows["is_reference"]]
     level = before["y"].sum() / before["w"].sum()
     squares = ((before["y"] - level * before["w"]) ** 2).mean()
-    unseen = squares * len(after) / after["w"].sum() ** 2 / (1 + 1 / (shares**2).sum()) ** 2 * np.array([1, 0, 1, 0])
+    spread = 1 / (shares**2).sum() if spread is None else spread
+    unseen = squares * len(after) / after["w"].sum() ** 2 / (1 + spread) ** 2 * np.array([1, 0, 1, 0])
     error = np.sqrt((influence.sum(axis=0) ** 2).sum(axis=0) + unseen)
     window = window + unseen
     result = []
@@ -128,7 +132,8 @@ def inference_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def group_of(unit: str) -> str:
-    return hashlib.md5(unit.encode()).hexdigest()[:2]
+    """One of 64: the first six bits of the hash."""
+    return str(hashlib.md5(unit.encode()).digest()[0] // 4)
 
 
 def messy(days: int = 24, seed: int = 5) -> pd.DataFrame:
@@ -201,13 +206,16 @@ def test_values_parts_and_intervals_are_the_definitions(warehouse: harness.Wareh
             before = training if kind == "training" else answers[day.isin(reference_days(kind, start))]
             rows = pd.concat([before.assign(is_reference=True), after.assign(is_reference=False)])
             rows["slice"] = (
-                "topic=" + rows["topic"] + ", language=" + rows["language"].str.strip().replace("", None).fillna("(missing)")
+                "topic="
+                + rows["topic"]
+                + ", language="
+                + rows["language"].str.strip().replace("", None).fillna("(missing)")
             )
             rows["group"] = rows["unit_id"].map(group_of)
             for name, value, weight in [("score", "score", None), ("error_rate", "errors", "tokens")]:
                 known = rows.assign(y=rows[value].replace(np.inf, np.nan), w=1.0 if weight is None else rows[weight])
                 known = known[known["y"].notna() & known["w"].notna()]
-                for segment, label in [(None, "all"), ("fr", "fr"), (None, "(missing)")]:
+                for label in ["all", "fr", "(missing)"]:
                     part = known
                     if label != "all":
                         part = known[known["country"].fillna("(missing)") == label]
@@ -236,3 +244,303 @@ def test_values_parts_and_intervals_are_the_definitions(warehouse: harness.Wareh
     assert tested >= 20
     reasons = set(mart["status_reason"].dropna())
     assert {"slice_not_in_window", "slice_not_in_reference", "part_of_a_sum"} <= reasons
+
+
+def test_rows_without_units_stand_for_themselves(warehouse: harness.Warehouse) -> None:
+    answers = messy(10)
+    # A mean of a billion keeps the digits of what varies around it.
+    answers["far"] = 1e9 + answers["score"].replace(np.inf, np.nan)
+    answers["hit"] = (answers["score"] > 0.9).astype(float)
+    warehouse.load("answers", answers)
+    fixed = {"kind": "fixed", "start": "2024-03-04", "end": "2024-03-09"}
+    measures = [
+        measure(),
+        measure("far", "far"),
+        measure("hit", "hit"),
+        measure("rate", "errors", denominator="tokens"),
+    ]
+    plain = monitor("plain", *measures, unit_column=None, reference=fixed)
+    # Without slices there is no mix. A row without a unit is no cluster of all such rows.
+    clustered = monitor("clustered", measure(), slices=[], reference=fixed)
+    answers.loc[::3, "unit_id"] = None
+    warehouse.load("answers", answers)
+    mart = everyone(decompose(warehouse, settings(plain, clustered)))
+    after = answers[answers["row_at"].dt.normalize() == START + 6 * DAY]
+    before = answers[answers["row_at"] < START + 5 * DAY]
+    rows = pd.concat([before.assign(is_reference=True), after.assign(is_reference=False)], ignore_index=True)
+    rows["slice"], rows["group"] = rows["topic"], rows.index.astype(str)
+    ours = mart[mart["window_start"] == START + 6 * DAY].set_index(["monitor_name", "measure_name"])
+    for name, value, weight in [("score", "score", None), ("hit", "hit", None), ("rate", "errors", "tokens")]:
+        known = rows.assign(y=rows[value].replace(np.inf, np.nan), w=1.0 if weight is None else rows[weight])
+        known = known[known["y"].notna() & known["w"].notna()]
+        nonzero = (known.loc[~known["is_reference"], "y"] != 0).sum()
+        row = ours.loc[("plain", name)]
+        for part, expected in inference_of(known, spread=nonzero).iterrows():
+            half = (row[f"{part}_ci_upper"] - row[f"{part}_ci_lower"]) / 2
+            assert row[part] == pytest.approx(expected["estimate"], rel=1e-9, abs=1e-12)
+            assert half == pytest.approx(expected["half"], rel=2e-6, abs=1e-12), (name, part)
+            assert row[f"{part}_p_value"] == pytest.approx(expected["p"], rel=1e-4)
+    near, far = ours.loc[("plain", "score")], ours.loc[("plain", "far")]
+    for column in [*PARTS, "change_ci_lower", "mix_ci_lower", "within_ci_lower"]:
+        assert far[column] == pytest.approx(near[column], abs=5e-7)  # 1e9 itself has no more digits
+    assert far["within_p_value"] == pytest.approx(near["within_p_value"], rel=1e-4)
+    row = ours.loc[("clustered", "score")]
+    assert (row["mix"], row["uncovered"], row["mix_p_value"]) == (0, 0, 1)
+    assert (row["mix_ci_lower"], row["mix_ci_upper"]) == (0, 0)
+    assert row["within"] == row["change"]
+    # A third of the rows in one cluster would have made the interval several times as wide.
+    width = row["change_ci_upper"] - row["change_ci_lower"]
+    plain_width = near["change_ci_upper"] - near["change_ci_lower"]
+    assert 0.8 * plain_width < width < 2 * plain_width
+
+
+# Coverage. Every segment is a world, so that one run of dbt holds all of them.
+
+WORLDS = 800
+TOPICS = np.array(["a", "b", "c", "new", "lost"])
+BEFORE, AFTER = np.array([0.5, 0.3, 0.1, 0, 0.1]), np.array([0.3, 0.35, 0.2, 0.15, 0])
+SCORE_BEFORE, SCORE_AFTER = np.array([0.3, 0.5, 0.7, 0, 0.9]), np.array([0.3, 0.4, 0.65, 0.1, 0])
+
+
+def world_rows(setup: str, generator: np.random.Generator, units: int = 60, rows_each: int = 5) -> pd.DataFrame:
+    """Two days of 800 worlds: the first is the reference."""
+    shape = (WORLDS, units, rows_each)
+    effect = generator.normal(size=(WORLDS, units, 1))
+    frames = []
+    for day, (shares, scores) in enumerate([(BEFORE, SCORE_BEFORE), (AFTER, SCORE_AFTER)]):
+        if setup == "other_units" and day == 1:
+            effect = generator.normal(size=(WORLDS, units, 1))
+        topic = generator.choice(len(TOPICS), shape, p=shares)
+        weight = 1.0 + generator.poisson(2, shape) * (setup == "ratio")
+        if setup == "rows":
+            value = (generator.random(shape) < scores[topic]).astype(float)
+        else:
+            value = weight * (scores[topic] + 0.3 * effect) + 0.4 * generator.normal(size=shape)
+        world, unit, _ = np.indices(shape)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "row_at": START + day * DAY,
+                    "world": np.char.add("world ", world.ravel().astype(str)),
+                    "unit_id": [
+                        f"{w}-{u + units * day * (setup == 'other_units')}"
+                        for w, u in zip(world.ravel(), unit.ravel(), strict=True)
+                    ],
+                    "topic": TOPICS[topic.ravel()],
+                    "value": value.ravel(),
+                    "weight": weight.ravel(),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_intervals_cover_known_parts(warehouse_factory: Any) -> None:
+    warehouse = warehouse_factory("duckdb")
+    generator = np.random.default_rng(2024)
+    setups = ["same_units", "other_units", "rows", "ratio"]
+    monitors = []
+    for setup in setups:
+        warehouse.load(setup, world_rows(setup, generator))
+        score = measure("score", "value", **({"denominator": "weight"} if setup == "ratio" else {}))
+        given = {
+            "relation": f"raw.{setup}",
+            "segments": ["world"],
+            "unit_column": None if setup == "rows" else "unit_id",
+        }
+        reference = {"kind": "fixed", "start": "2024-03-04", "end": "2024-03-05"}
+        monitors.append(monitor(setup, score, reference=reference, **given))
+    mart = decompose(warehouse, settings(*monitors, analysis={"as_of": "2024-03-06"}))
+    warehouse.close()
+    truth = parts_of(np.array([[BEFORE * SCORE_BEFORE, BEFORE], [AFTER * SCORE_AFTER, AFTER]]))
+    worlds = mart[(mart["slice"] == "all") & (mart["segment_name"] == "world")]
+    for setup in setups:
+        ours = worlds[worlds["monitor_name"] == setup]
+        assert len(ours) == WORLDS and ours["status"].eq("ok").all()
+        for part, value in zip(PARTS, truth, strict=True):
+            covered = (ours[f"{part}_ci_lower"] <= value) & (value <= ours[f"{part}_ci_upper"])
+            assert 0.93 <= covered.mean() <= 0.97, (setup, part, covered.mean())
+            error = ours[part].std() / np.sqrt(WORLDS)
+            assert abs(ours[part].mean() - value) < 4 * error, (setup, part)
+        inside = (ours["change_ci_lower"] > 0) | (ours["change_ci_upper"] < 0)
+        assert (inside == (ours["change_p_value"] < 0.05)).all()
+
+
+# Labels that come later.
+
+
+def slow_labels(days: int = 40) -> pd.DataFrame:
+    """Nothing changes, but bad answers are labelled sooner than good ones."""
+    generator = np.random.default_rng(11)
+    n = 300 * days
+    row_at = START + pd.to_timedelta(generator.integers(0, 86_400 * days, n), "s")
+    good = generator.random(n) < 0.7
+    lag = generator.gamma(2, np.where(good, 40, 15), n)
+    return pd.DataFrame(
+        {
+            "row_at": row_at,
+            "unit_id": [f"unit {i}" for i in generator.integers(0, 200, n)],
+            "topic": generator.choice(["a", "b"], n),
+            "country": generator.choice(["fr", "it"], n),
+            "score": np.where(generator.random(n) < 0.95, good.astype(float), np.nan),
+            "labelled_at": row_at + pd.to_timedelta(np.round(3600 * lag), "s"),
+        }
+    ).sort_values("row_at", ignore_index=True)
+
+
+def known_until(rows: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
+    known = rows[rows["row_at"] <= until].copy()
+    known.loc[known["labelled_at"] > until, ["score", "labelled_at"]] = None
+    return known
+
+
+def test_a_window_is_published_once_its_labels_are_in(warehouse: harness.Warehouse) -> None:
+    rows = slow_labels()
+    labelled = monitor(
+        "answers",
+        measure(labelled_at_column="labelled_at"),
+        measure("unlabelled", "score"),
+        reference={"kind": "trailing", "days": 8},
+        segments=["country"],
+    )
+    published = []
+    for until in [START + 22 * DAY + pd.Timedelta(hours=5), START + 30 * DAY]:
+        warehouse.load("answers", known_until(rows, until))
+        mart = decompose(warehouse, settings(labelled))
+        ours = mart[(mart["measure_name"] == "score") & (mart["status_reason"] != "labels_not_in")]
+        assert ours.loc[ours["slice"] == "all", "status"].eq("ok").all()
+        published.append(ours.set_index(KEY).sort_index().drop(columns="labels_complete_to"))
+    assert 6 <= published[0].index.get_level_values("window_start").nunique() < 22 - 8
+    pd.testing.assert_frame_equal(published[0], published[1].loc[published[0].index], check_exact=False, rtol=1e-12)
+    waiting = everyone(mart[(mart["measure_name"] == "score") & (mart["status_reason"] == "labels_not_in")])
+    assert (waiting["window_end"] > waiting["labels_complete_to"]).all() and len(waiting) > 2
+    # The same from all rows, told what the time was.
+    warehouse.load("answers", rows)
+    warehouse.dbt("run", vars=settings(labelled, analysis={"as_of": "2024-04-03"}), select="+drift_decomposition")
+    again = warehouse.mart("drift_decomposition").set_index(KEY).sort_index()
+    pd.testing.assert_frame_equal(
+        again.loc[published[1].index, published[1].columns], published[1], check_exact=False, rtol=1e-12
+    )
+    # Both sides are given the same time, in which nine in ten labels come; what does not change does not seem to.
+    horizons = warehouse.sql(f"select * from {warehouse.mart_schema}.int_drift_label_horizons").set_index(
+        "window_start"
+    )
+    whole = everyone(published[1].reset_index()).set_index("window_start")
+    lag = (rows["labelled_at"] - rows["row_at"]) / pd.Timedelta(hours=1)
+    assert horizons.loc[whole.index, "horizon_hours"].isin([24 * day for day in range(1, 15)]).all()
+    for start, row in whole.iterrows():
+        hours = horizons.loc[start, "horizon_hours"]
+        inside = rows["score"].notna() & (lag <= hours)
+        window = rows["row_at"].between(start, start + DAY, inclusive="left")
+        reference = rows["row_at"].between(start - 8 * DAY, start, inclusive="left")
+        assert row["window_value"] == pytest.approx(rows.loc[window & inside, "score"].mean())
+        assert row["reference_value"] == pytest.approx(rows.loc[reference & inside, "score"].mean())
+        assert row["labelled_share"] == pytest.approx(inside[window].mean())
+        assert row["label_lag_p50_hours"] == pytest.approx(lag[window & inside].quantile(0.5))
+        assert row["label_lag_p90_hours"] == pytest.approx(lag[window & inside].quantile(0.9))
+        closed = start + DAY + hours * pd.Timedelta(hours=1)
+        blocks = rows["row_at"].dt.normalize()[reference & rows["score"].notna()]
+        seen = lag[blocks.index] <= hours + (start - blocks) / pd.Timedelta(hours=1)
+        assert (lag[blocks.index] <= hours).sum() >= 0.9 * seen.sum()
+        assert closed <= START + 30 * DAY
+    assert (whole["change_p_value"] < 0.05).mean() < 0.25
+    late = everyone(mart[mart["measure_name"] == "unlabelled"])
+    # Had the newest window been read at once, it would have shown a loss that is none.
+    assert late["change"].iloc[-1] < -0.1 and late["change_p_value"].iloc[-1] < 1e-3
+    assert late[["labelled_share", "label_lag_p50_hours", "labels_complete_to"]].isna().all().all()
+
+
+# Edges.
+
+
+def test_edges_have_a_row_and_a_reason(warehouse: harness.Warehouse) -> None:
+    hour = pd.Timedelta(hours=1)
+
+    def day(number: int, n: int = 40, **columns: Any) -> pd.DataFrame:
+        base = {
+            "row_at": START + number * DAY + hour,
+            "unit_id": [f"u{i}" for i in range(n)],
+            "topic": "a",
+            "score": 0.0,
+        }
+        return pd.DataFrame({**base, "units": 1.0, **columns}, index=range(n))
+
+    answers = pd.concat(
+        [
+            day(0, score=[0.0, 1.0] * 20),
+            day(1, score=np.nan),  # nothing known
+            day(2, topic="b"),  # no slice in common
+            day(3, n=5),  # few units
+            day(4, score=[0.0, 1.0] * 20, units=0.0),  # nothing to divide by
+            day(6),  # after a day without rows: never a hit
+            day(7),
+            day(8, score=1.0),  # always one
+            day(9, topic="b", score=1.0),
+            day(10, score=1e300),  # no number that sums can hold
+            day(11, topic=None),
+        ]
+    )
+    warehouse.load("answers", answers)
+    short = {"reference": {"kind": "trailing", "days": 1}}
+    measures = [measure(), measure("rate", "score", denominator="units")]
+    monitors = [monitor("units", *measures, **short), monitor("rows", *measures, unit_column=None, **short)]
+    mart = decompose(warehouse, settings(*monitors, analysis={"as_of": "2024-03-16"}))
+    whole = everyone(mart).set_index(["monitor_name", "measure_name", "window_start"])
+    expected = {
+        1: "no_window_rows",
+        2: "no_reference",
+        3: "too_few_units",
+        4: "too_few_units",
+        5: "no_window_rows",
+        6: "no_reference",
+        7: "no_variance",
+        8: None,
+        9: "no_shared_slices",
+        10: "no_window_rows",
+        11: "no_reference",
+    }
+    for name in ("units", "rows"):
+        for number, reason in expected.items():
+            row = whole.loc[(name, "score", START + number * DAY)]
+            reason = reason.replace("units", name) if reason else reason
+            assert row["status_reason"] == reason, (name, number)
+        # Nothing varies, and everything changed: it is found.
+        failed = whole.loc[(name, "score", START + 8 * DAY)]
+        assert failed["within"] == 1 and failed["within_p_value"] < 1e-6 and 0 < failed["within_ci_lower"] < 1
+        assert whole.loc[(name, "rate", START + 4 * DAY), "status_reason"] == "denominator_is_zero"
+        still = whole.loc[(name, "score", START + 9 * DAY)]
+        assert still["change"] == 0 and np.isnan(still["mix"])
+    assert "topic=(missing)" in set(mart["slice"])
+
+
+def test_a_quiet_day_is_no_proof(warehouse: harness.Warehouse) -> None:
+    """Of an event of three in a thousand a day of a thousand rows has none one time in twenty."""
+    n = 28_000
+    hits = np.zeros(n + 1000)
+    hits[: int(0.003 * n)] = 1
+    frame = pd.DataFrame(
+        {
+            "row_at": START + np.where(np.arange(n + 1000) < n, 0, 1) * DAY,
+            "unit_id": [f"unit {i % 5000}" for i in range(n + 1000)],
+            "topic": "a",
+            "score": hits,
+        }
+    )
+    warehouse.load("answers", frame)
+    short = {"reference": {"kind": "trailing", "days": 1}}
+    monitors = [monitor("units", measure(), **short), monitor("rows", measure(), unit_column=None, **short)]
+    mart = everyone(decompose(warehouse, settings(*monitors, analysis={"as_of": "2024-03-06"})))
+    assert len(mart) == 2 and mart["change_p_value"].between(0.03, 0.3).all()
+
+
+def test_without_rows_the_mart_is_empty(warehouse: harness.Warehouse) -> None:
+    empty = messy(1).head(0)
+    types = {name: "text" for name in ("unit_id", "topic", "language", "country")}
+    types |= {"row_at": "timestamp", "score": "double precision", "labelled_at": "timestamp"}
+    warehouse.load("answers", empty.assign(labelled_at=None)[list(types)], types=types)
+    labelled = monitor("answers", measure(labelled_at_column="labelled_at"), segments=["country"])
+    assert decompose(warehouse, settings(labelled)).empty
+    nothing = {"name": "nothing", "relation": "raw.answers", "time_column": "row_at"}
+    inputs = {**nothing, "features": [{"name": "topic", "kind": "categorical"}]}
+    assert decompose(warehouse, settings(inputs)).empty
+    assert decompose(warehouse, settings()).empty

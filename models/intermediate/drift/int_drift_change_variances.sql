@@ -1,7 +1,7 @@
 {#-
-    How much each part of a change could differ by chance: sums of squared influences, of the reference, of the window, and
-    across the two, because a unit that is in both is one. Units are taken in groups; where there are none, rows stand
-    for themselves and the sums follow from the slices' squares.
+    How much each part of a change could differ by chance: sums of squared influences, of the reference, of the window,
+    and across the two, because a unit that is in both is one. Units are taken in groups; where there are none, rows
+    stand for themselves and the sums follow from the slices' squares.
 -#}
 {%- set key = 'monitor_name, measure_name, window_start, segment_name, segment_value' -%}
 {%- set double = evalhouse.type_double() -%}

@@ -1,7 +1,7 @@
 {#-
-    How each measure of quality changed from the reference to the window, and its parts: `mix`, because other inputs came,
-    `within`, because the same inputs are answered differently, `uncovered`, because of inputs that the reference never had.
-    With intervals for the row of all slices; rows of slices hold what each adds.
+    How each measure of quality changed from the reference to the window, and its parts: `mix`, because other inputs
+    came, `within`, because the same inputs are answered differently, `uncovered`, because of inputs that the reference
+    never had. With intervals for the row of all slices; rows of slices hold what each adds.
 -#}
 {%- set monitors = evalhouse.settings().drift_monitors | selectattr('performance') | list -%}
 {%- set double = evalhouse.type_double() -%}
@@ -209,7 +209,7 @@ summed as {{ evalhouse.materialized() }} (
         case
             when reference_variance + window_variance + shared_variance > least_variance
                 then reference_variance + window_variance + shared_variance
-            -- Nothing varies and yet it changed, as when every answer fails: at least one unit of each side might differ.
+            -- Nothing varies and yet it changed, as when every answer fails: one unit of each side might still differ.
             when estimate <> 0
                 then estimate * estimate * (
                     1 / (independent_reference * independent_reference) + 1 / (independent_window * independent_window)
@@ -279,8 +279,10 @@ tested as {{ evalhouse.materialized() }} (
         *,
         critical_value * sqrt(variance) as half_width,
         -- A part that cannot be anything but zero, as the mix of a single slice, is no evidence.
-        case when variance = 0 then 1 else {{ evalhouse.student_t_two_sided_p('t_statistic', 'degrees_of_freedom') }} end
-            as p_value
+        case
+            when variance = 0 then 1
+            else {{ evalhouse.student_t_two_sided_p('t_statistic', 'degrees_of_freedom') }}
+        end as p_value
     from refined_twice
 ),
 
@@ -342,8 +344,9 @@ everything as (
         case when has_variance then {{ part }} + {{ part }}_half_width end as {{ part }}_ci_upper,
         case when has_variance then {{ part }}_p_value end as {{ part }}_p_value,
         {%- endfor %}
-        coalesce(margin_absolute, cast(0.1 as {{ double }}) * sqrt(reference_variance) * reference_rows / reference_total)
-            as margin,
+        coalesce(
+            margin_absolute, cast(0.1 as {{ double }}) * sqrt(reference_variance) * reference_rows / reference_total
+        ) as margin,
         case when is_labelled then window_rows / nullif(window_rows_seen, 0) end as labelled_share,
         label_lag_p50_hours,
         label_lag_p90_hours,

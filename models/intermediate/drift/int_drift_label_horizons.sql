@@ -41,29 +41,43 @@ day_steps as (
     group by monitor_name, measure_name, row_date, label_step
 ),
 
--- Hours from the end of a block of the reference to the end of the window: a label of the block with a lag up to that, and
--- the horizon on top, has come in one horizon after the window's end.
-slack_steps as (
+-- Hours from the end of a block of the reference to the end of the window: a label of the block with a lag up to that,
+-- and the horizon on top, has come one horizon after the window's end.
+blocks as (
     select
-        day_steps.monitor_name,
-        day_steps.measure_name,
+        windows.monitor_name,
         windows.window_start,
-        day_steps.label_step,
+        window_days.row_date,
         case windows.reference_kind
             when 'training' then 1000000
             when 'fixed' then 24 * {{ dbt.datediff('windows.reference_end', 'windows.window_end', 'day') }}
-            else 24 * ({{ dbt.datediff('day_steps.row_date', 'windows.window_end', 'day') }} - 1)
-        end as slack_hours,
-        sum(day_steps.labels) as labels
+            else 24 * ({{ dbt.datediff('window_days.row_date', 'windows.window_end', 'day') }} - 1)
+        end as slack_hours
     from windows
     inner join window_days
         on windows.monitor_name = window_days.monitor_name
         and windows.window_start = window_days.window_start
-    inner join day_steps
-        on window_days.monitor_name = day_steps.monitor_name
-        and window_days.row_date = day_steps.row_date
     where window_days.is_reference
-    group by 1, 2, 3, 4, 5
+),
+
+slack_steps as (
+    select
+        day_steps.monitor_name,
+        day_steps.measure_name,
+        blocks.window_start,
+        day_steps.label_step,
+        blocks.slack_hours,
+        sum(day_steps.labels) as labels
+    from blocks
+    inner join day_steps
+        on blocks.monitor_name = day_steps.monitor_name
+        and blocks.row_date = day_steps.row_date
+    group by
+        day_steps.monitor_name,
+        day_steps.measure_name,
+        blocks.window_start,
+        day_steps.label_step,
+        blocks.slack_hours
 ),
 
 candidates as (
@@ -80,7 +94,8 @@ known_by_then as (
         sum(case when slack_steps.label_step <= candidates.horizon_hours then slack_steps.labels else 0 end) as in_time,
         sum(
             case
-                when slack_steps.label_step <= candidates.horizon_hours + slack_steps.slack_hours then slack_steps.labels
+                when slack_steps.label_step <= candidates.horizon_hours + slack_steps.slack_hours
+                    then slack_steps.labels
                 else 0
             end
         ) as known

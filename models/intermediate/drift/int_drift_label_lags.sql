@@ -1,7 +1,9 @@
 {#- How long the labels of each window took, of those that count in it. -#}
 {%- set monitors = [] -%}
-{%- for monitor in evalhouse.settings().drift_monitors if monitor.performance | selectattr('labelled_at_column') | list -%}
-    {%- do monitors.append(monitor) -%}
+{%- for monitor in evalhouse.settings().drift_monitors -%}
+    {%- if monitor.performance | selectattr('labelled_at_column') | list -%}
+        {%- do monitors.append(monitor) -%}
+    {%- endif -%}
 {%- endfor -%}
 {%- set double = evalhouse.type_double() %}
 

@@ -4,9 +4,9 @@
     `on_weight` times its weight. Values are measured from `centre`.
 
     With p and q a slice's shares in reference and window, r its share in the window among the slices that both have,
-    a and b its values: mix = sum of r a - sum of p a, within = sum of r (b - a), uncovered = what slices that only the window
-    has add to its value. The mix of a slice is measured from the reference's value, which sums to the same: more of a
-    slice that is worse than the rest then shows as a loss.
+    a and b its values: mix = sum of r a - sum of p a, within = sum of r (b - a), uncovered = what slices that only the
+    window has add to its value. The mix of a slice is measured from the reference's value, which sums to the same: more
+    of a slice that is worse than the rest then shows as a loss.
 -#}
 {%- set monitors = evalhouse.settings().drift_monitors | selectattr('performance') | list -%}
 {%- set key = 'monitor_name, measure_name, window_start, segment_name, segment_value' -%}

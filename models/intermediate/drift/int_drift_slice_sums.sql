@@ -1,8 +1,8 @@
 {#-
-    Sums of each measure of quality by day, segment, slice and group of units: what every window and its reference are put
-    together from. One pass over a monitor's rows for all of its measures, after a look at where their values lie.
-    256 groups, by hash, stand for the units: as many as degrees of freedom are good for, and the sums stay small
-    however many units there are.
+    Sums of each measure of quality by day, segment, slice and group of units: what every window and its reference are
+    put together from. One pass over a monitor's rows for all of its measures, after a look at where their values lie.
+    64 groups, by hash, stand for the units: more degrees of freedom would hardly narrow an interval, and the sums stay
+    small however many units there are.
 -#}
 {%- set monitors = evalhouse.settings().drift_monitors | selectattr('performance') | list -%}
 {%- set double = evalhouse.type_double() -%}
@@ -13,12 +13,12 @@ with
 {%- set plan = evalhouse.drift_measures(monitor) %}
 {%- set means = plan.measures | rejectattr('weight') | list %}
 {%- set segments = evalhouse.drift_columns(monitor).segments %}
-{%- set grain = ['row_date', 'slice', 'unit_group'] + (plan.labels | map(attribute='column') | map('replace', 'label_', 'step_') | list) %}
+{%- set steps = plan.labels | map(attribute='column') | map('replace', 'label_', 'step_') | list %}
+{%- set grain = ['row_date', 'slice', 'unit_group'] + steps %}
 
 {{ monitor.name }}_rows as (
     {{ evalhouse.drift_measure_rows(monitor) | indent(4) }}
 ),
-
 {%- if means %}
 
 -- A mean that is large beside the spread would cost the sums below their digits.
@@ -121,7 +121,7 @@ slice_sums as (
         {%- endif %} as newest_labelled_at,
         {{ column }}_centre as centre,
         cast(rows_seen as {{ double }}) as rows_seen,
-        {%- set plain = {'weight': 'rows', 'weight_squares': 'rows', 'products': 'value'} if not measure.weight else {} %}
+        {%- set plain = {} if measure.weight else {'weight': 'rows', 'weight_squares': 'rows', 'products': 'value'} %}
         {%- for part in sums %}
         cast(coalesce({{ column }}_{{ plain.get(part, part) }}, 0) as {{ double }}) as {{ part }}_sum
             {{- ',' if not loop.last }}
