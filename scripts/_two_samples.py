@@ -14,12 +14,11 @@ its two sides or does not. To deal the (unit, side) blocks of such units one by 
 level, which cancels from the difference where it is on both sides, would be counted twice in the null. To deal all of
 its rows as a whole to one side would be as wrong, and the window would get the reference's large blocks.
 
-Where the reference does not move with the window (a fixed one, a training set), how many blocks a unit has says on
-which side it is, and there is nobody to change places with. Then what is dealt is *profiles*: how many blocks the unit
-gives to the window and to the reference. A unit that has fewer blocks than its profile asks for counts each with a
-weight above 1, so that large units stay large, together. Where the sizes differ, the noise of a reused block counts
-more often than it did: the test is then conservative, and it is the ordinary permutation test where every unit has one
-block.
+Where the reference does not move with the window (a fixed one, a training set), or users come and go, how many blocks a
+unit has says on which side it is, and those with as many are not its like: dealing among them would find little. Then
+what is dealt is *profiles*: how many blocks the unit gives to the window and to the reference. A unit that has fewer
+blocks than its profile asks for counts each with a weight above 1, so that large units stay large, together. This is
+the ordinary permutation test where every unit has one block, and an approximation, about right, elsewhere.
 
 Sources: Stephens (1970) for the distance that is permuted, Besag and Clifford (1991) for when to stop, Lopez-Paz and
 Oquab (2017) for the classifier test, Gretton et al. (2012) for the maximum mean discrepancy and its median heuristic,
@@ -34,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
-from scipy.stats import pearson3, rankdata
+from scipy.stats import chi2, pearson3, rankdata
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.model_selection import GroupKFold
@@ -81,7 +80,8 @@ class Blocks:
     """Rows of both samples as blocks, sorted by unit.
 
     `units` (rows) is the code of each row's unit and `periods` (rows) its period, -1 in the window. `is_matched`: the
-    reference moves with the window, so that units with equally many blocks can change places.
+    reference moves with the window, so that units with equally many blocks can change places. `matched_if_regular` is
+    the choice between the two for it.
     """
 
     def __init__(self, units: np.ndarray, periods: np.ndarray, is_matched: bool = True) -> None:
@@ -90,12 +90,30 @@ class Blocks:
         pairs, self.of_row = np.unique(np.column_stack([units, periods]), axis=0, return_inverse=True)
         self.of_row = self.of_row.ravel()
         self.count = len(pairs)
+        self.period_count = len(np.unique(pairs[:, 1]))
         self.in_window = pairs[:, 1] < 0
         _, self.starts, self.sizes = np.unique(pairs[:, 0], return_index=True, return_counts=True)
         self.unit_of_block = np.repeat(np.arange(len(self.starts)), self.sizes)
         self.window_blocks = np.bincount(self.unit_of_block, weights=self.in_window).astype(int)
         self.reference_blocks = self.sizes - self.window_blocks
         self.is_matched = bool(is_matched or (self.sizes == 1).all())
+
+    def is_regular(self) -> bool:
+        """Whether being in the window is a matter of chance: of units with k blocks in p periods, k / p of them are.
+
+        By chi-square at 1% over the groups of equal k. It looks at who was active when and at no value, so that tests
+        that are valid either way stay so when this chooses between them.
+        """
+        sizes, group = np.unique(self.sizes, return_inverse=True)
+        share = sizes / self.period_count
+        expected = np.bincount(group) * share
+        found = np.bincount(group, weights=self.window_blocks)
+        spread = expected * (1 - share)
+        counted = spread > 0
+        if (found != expected)[~counted].any():
+            return False
+        squares = (found - expected)[counted] ** 2 / spread[counted]
+        return bool(chi2.sf(squares.sum(), max(counted.sum(), 1)) > 0.01)
 
     @property
     def window_of_row(self) -> np.ndarray:
@@ -143,6 +161,12 @@ class Blocks:
             return window, np.asarray(sums.sum(axis=0)) - window
         window, reference = self.deal_profiles(count, rng)
         return (window @ sums).toarray(), (sums.T @ reference.T).T
+
+
+def matched_if_regular(units: np.ndarray, periods: np.ndarray, moves: bool = True) -> Blocks:
+    """Blocks whose units are dealt among those with as many blocks, or as profiles where that would match unlikes."""
+    blocks = Blocks(units, periods, moves)
+    return blocks if not moves or blocks.is_regular() else Blocks(units, periods, False)
 
 
 def permute(

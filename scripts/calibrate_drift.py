@@ -20,7 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from _two_samples import Blocks, Limits, compare_categories, compare_features, compare_numbers, text_features
+from _two_samples import (
+    Blocks,
+    Limits,
+    compare_categories,
+    compare_features,
+    compare_numbers,
+    matched_if_regular,
+    text_features,
+)
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -74,7 +82,7 @@ def draw_rows(world: World, days: int, rng: np.random.Generator) -> Rows:
 def numbers(world: World, rng: np.random.Generator) -> dict[str, float]:
     rows = draw_rows(world, 29, rng)
     values = rows.level + 0.5 * rng.normal(size=len(rows.level)) + world.shift * (rows.periods < 0)
-    blocks = Blocks(rows.units, rows.periods, world.reference == "trailing")
+    blocks = matched_if_regular(rows.units, rows.periods, world.reference == "trailing")
     found = {name: test.p_value for name, test in compare_numbers(values, blocks, LIMITS, rng).items()}
     whole = compare_numbers(np.round(2 * values), blocks, LIMITS, rng)
     found["ks, integers"] = whole["ks"].p_value

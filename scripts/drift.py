@@ -32,6 +32,7 @@ from _two_samples import (
     compare_categories,
     compare_features,
     compare_numbers,
+    matched_if_regular,
     text_features,
 )
 from _warehouse import Warehouse, WarehouseError, add_arguments, open_warehouse
@@ -304,11 +305,15 @@ def compare(
     if not found.has_both:
         return found, {}
     features = np.stack(found.values).astype(float) if kind == "embedding" else text_features(list(found.values))
-    return found, compare_features(features, _blocks(found, True), limits, rng)
+    return found, compare_features(features, Blocks(_codes(found), found.periods), limits, rng)
 
 
 def _blocks(found: Comparison, is_matched: bool) -> Blocks:
-    return Blocks(np.unique(found.units.astype(str), return_inverse=True)[1], found.periods, is_matched)
+    return matched_if_regular(_codes(found), found.periods, is_matched)
+
+
+def _codes(found: Comparison) -> np.ndarray:
+    return np.unique(found.units.astype(str), return_inverse=True)[1]
 
 
 def wanted_windows(warehouse: Warehouse, monitors: Sequence[str], since: date | None) -> dict[str, list[Window]]:

@@ -179,6 +179,17 @@ def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndar
     return values, np.repeat(unit, each), np.repeat(np.where(day == 8, -1, day), each)
 
 
+def test_users_who_come_and_go_are_not_matched() -> None:
+    rng = np.random.default_rng(15)
+    day, regular = np.nonzero(rng.random((9, 300)) < rng.beta(1, 2, size=300))
+    assert ts.Blocks(regular, np.where(day == 8, -1, day)).is_regular()
+    first = rng.integers(-2, 9, size=900)
+    days = np.arange(9)[:, None]
+    day, passing = np.nonzero((rng.random((9, 900)) < 0.8) & (days >= first) & (days < first + 3))
+    assert not ts.Blocks(passing, np.where(day == 8, -1, day)).is_regular()
+    assert not ts.matched_if_regular(passing, np.where(day == 8, -1, day)).is_matched
+
+
 def test_users_with_several_rows_raise_no_false_alarm() -> None:
     by_unit, by_row = [], []
     limits = ts.Limits(99, 99)
