@@ -131,6 +131,10 @@ class Warehouse:
                 for statement in statements:
                     self._adapter.execute(statement, auto_begin=True)
                 self._adapter.connections.commit_if_has_connection()
+                if self._adapter.type() == "postgres":
+                    # dbt commits by a statement, of which the driver does not know: without this the next transaction
+                    # would not begin.
+                    self._adapter.connections.get_thread_connection().handle.commit()
             except BaseException:
                 self._adapter.connections.rollback_if_open()
                 raise

@@ -8,7 +8,7 @@ with bins as (
 
 expected as (
     select
-        bins.*,
+        *,
         -- The smaller of the two cells that would hold this bin if nothing had moved.
         (reference_n + window_n) * least(reference_total, window_total) / (reference_total + window_total)
             as least_expected
@@ -18,36 +18,38 @@ expected as (
 -- Categories too rare for the test are one; where even that is too rare, it joins the rarest of the others.
 pooled as (
     select
-        expected.*,
+        *,
         sum(case when least_expected < 5 then least_expected else 0e0 end) over (partition by {{ key }})
             as expected_of_rare,
-        min(case when least_expected >= 5 then bin_number end) over (partition by {{ key }}) is null as all_are_rare,
-        row_number() over (partition by {{ key }} order by case when least_expected >= 5 then 0 else 1 end,
-            least_expected, category) as place_from_rarest
+        row_number() over (
+            partition by {{ key }}
+            order by case when least_expected >= 5 then 0 else 1 end, least_expected, category
+        ) as place_from_rarest
     from expected
     where category is not null
+),
+
+placed as (
+    select
+        *,
+        case
+            when least_expected < 5 then 0
+            when expected_of_rare between 1e-9 and 5 and place_from_rarest = 1 then 0
+            else bin_number
+        end as cell
+    from pooled
 ),
 
 cells as (
     select
         {{ key }},
-        case
-            when least_expected < 5 then 0
-            when expected_of_rare between 1e-9 and 5 and place_from_rarest = 1 then 0
-            else bin_number
-        end as cell,
+        cell,
         max(reference_total) as reference_total,
         max(window_total) as window_total,
         sum(reference_n) as reference_n,
         sum(window_n) as window_n
-    from pooled
-    group by
-        {{ key }},
-        case
-            when least_expected < 5 then 0
-            when expected_of_rare between 1e-9 and 5 and place_from_rarest = 1 then 0
-            else bin_number
-        end
+    from placed
+    group by {{ key }}, cell
 ),
 
 chi_squares as (

@@ -69,8 +69,14 @@ with
     select
         *,
         substr(md5(unit_id), 1, 3) as unit_group,
-        {% if is_block %}case when row_date = {{ evalhouse.reference_date(monitor) }} then {{ rows_per_reference }} else {{ rows_per_day }} end
-        {%- else %}{{ rows_per_day }}{% endif %} as rows_wanted
+        {%- if is_block %}
+        case
+            when row_date = {{ evalhouse.reference_date(monitor) }} then {{ rows_per_reference }}
+            else {{ rows_per_day }}
+        end as rows_wanted
+        {%- else %}
+        {{ rows_per_day }} as rows_wanted
+        {%- endif %}
     from {{ monitor.name }}_units
 ),
 
@@ -109,21 +115,23 @@ with
         features.feature_kind,
         case
             {%- for feature in monitor.features if feature.kind in ['numeric', 'text_length'] %}
-            when features.feature_number = {{ monitor.features.index(feature) + 1 }} then taken.feature_{{ monitor.features.index(feature) + 1 }}
+            {%- set number = monitor.features.index(feature) + 1 %}
+            when features.feature_number = {{ number }} then taken.feature_{{ number }}
             {%- endfor %}
             when 1 = 0 then cast(null as {{ evalhouse.type_double() }})
         end as number_value,
         case
             {%- for feature in monitor.features if feature.kind in ['categorical', 'text'] %}
-            when features.feature_number = {{ monitor.features.index(feature) + 1 }} then taken.feature_{{ monitor.features.index(feature) + 1 }}
+            {%- set number = monitor.features.index(feature) + 1 %}
+            when features.feature_number = {{ number }} then taken.feature_{{ number }}
             {%- endfor %}
             when 1 = 0 then cast(null as {{ text }})
         end as category,
         case
             {%- for feature in monitor.features if feature.kind == 'embedding' %}
-            {%- set column = 'taken.feature_' ~ (monitor.features.index(feature) + 1) %}
-            when features.feature_number = {{ monitor.features.index(feature) + 1 }}
-                then {{ evalhouse.to_double_array(column, 'text') }}
+            {%- set number = monitor.features.index(feature) + 1 %}
+            when features.feature_number = {{ number }}
+                then {{ evalhouse.to_double_array('taken.feature_' ~ number, 'text') }}
             {%- endfor %}
             when 1 = 0 then {{ no_embedding }}
         end as embedding,

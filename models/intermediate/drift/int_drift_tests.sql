@@ -123,7 +123,7 @@ all_tests as (
 
 ranked as (
     select
-        all_tests.*,
+        *,
         row_number() over (
             partition by {{ window_key }} order by p_value, item_name, segment_name, segment_value, test_name
         ) as place,
@@ -133,7 +133,7 @@ ranked as (
 
 holm as (
     select
-        ranked.*,
+        *,
         max(p_value * (tests - place + 1)) over (
             partition by {{ window_key }} order by place rows between unbounded preceding and current row
         ) as p_value_of_window
