@@ -3,17 +3,28 @@
 
 with summary as (
     select * from {{ ref('evalhouse', 'drift_summary') }}
+    where feature_kind = 'performance'
 ),
 
--- The newest windows that can be judged: later ones may still wait for their labels. One quiet day among them is no end.
+-- What has no rows any more is over.
+newest as (
+    select
+        *,
+        first_value(status_reason) over (
+            partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
+        ) as newest_reason
+    from summary
+),
+
+-- The newest windows that can be judged: later ones may still wait for their labels. A quiet day among them is no end.
 judged as (
     select
         *,
         row_number() over (
             partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
         ) as place
-    from summary
-    where feature_kind = 'performance' and status <> 'insufficient'
+    from newest
+    where status <> 'insufficient' and (newest_reason is null or newest_reason not in ('no_window_rows', 'no_reference'))
 )
 
 select *

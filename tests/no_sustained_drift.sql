@@ -5,13 +5,27 @@ with summary as (
     select * from {{ ref('evalhouse', 'drift_summary') }}
 ),
 
-newest as (
+placed as (
     select
         *,
-        max(window_start) over (partition by monitor_name) as newest_window
+        row_number() over (
+            partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
+        ) as windows_back
     from summary
+    where feature_kind <> 'performance'
+),
+
+-- A window without rows is no all-clear; after a week of them there is nothing to warn of.
+judged as (
+    select
+        *,
+        row_number() over (
+            partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
+        ) as place
+    from placed
+    where status <> 'insufficient' and windows_back <= 7
 )
 
 select *
-from newest
-where window_start = newest_window and is_sustained and feature_kind <> 'performance'
+from judged
+where place = 1 and is_sustained

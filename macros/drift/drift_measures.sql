@@ -40,7 +40,7 @@
     {%- set parts = [] -%}
     {%- for column in monitor.slices -%}
         {%- do parts.append(
-            "'" ~ column ~ "=' || coalesce(nullif(trim(cast(" ~ column ~ " as " ~ dbt.type_string()
+            "'" ~ column ~ "=' || coalesce(nullif(trim(cast(" ~ evalhouse.drift_name(monitor, column) ~ " as " ~ dbt.type_string()
             ~ ")), ''), '(missing)')"
         ) -%}
     {%- endfor -%}

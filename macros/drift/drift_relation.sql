@@ -23,24 +23,20 @@
     {%- endif -%}
     {%- set path = 'drift_monitors.' ~ monitor.name -%}
     {%- set columns = evalhouse._drift_columns(path ~ '.relation', monitor.relation) -%}
-    {%- if monitor.reference.relation -%}
-        {%- do evalhouse._drift_columns(path ~ '.reference.relation', monitor.reference.relation) -%}
-    {%- endif -%}
     {%- set time = monitor.time_column -%}
     {%- if columns -%}
-        {%- set named = [['time_column', monitor.time_column], ['unit_column', monitor.unit_column]] -%}
-        {%- for key, column in named if column and column | lower not in columns -%}
-            {{ exceptions.raise_compiler_error(
-                "evalhouse: " ~ path ~ "." ~ key ~ " is '" ~ column ~ "'; allowed: " ~ columns | join(', ')
-            ) }}
-        {%- endfor -%}
-        {%- for key in ['slices', 'segments'] -%}
-            {%- for column in monitor[key] if column | lower not in columns -%}
-                {{ exceptions.raise_compiler_error(
-                    "evalhouse: " ~ path ~ "." ~ key ~ " has '" ~ column ~ "'; allowed: " ~ columns | join(', ')
-                ) }}
-            {%- endfor -%}
-        {%- endfor -%}
+        {%- do evalhouse._drift_check_columns(monitor, path, columns, ['time_column']) -%}
+        {%- if monitor.reference.relation -%}
+            {%- set training_path = path ~ '.reference.relation' -%}
+            {%- do evalhouse._drift_check_columns(
+                monitor, path, evalhouse._drift_columns(training_path, monitor.reference.relation),
+                ['time_column'] if monitor.performance else [], ' in ' ~ monitor.reference.relation
+            ) -%}
+        {%- endif -%}
+        {%- if unit -%}
+            {%- set unit = 'cast(' ~ evalhouse.drift_name(monitor, monitor.unit_column) ~ ' as ' ~ dbt.type_string() ~ ')'
+            -%}
+        {%- endif -%}
         {%- set time_column = columns[monitor.time_column | lower] -%}
         {%- set time = evalhouse.to_utc_timestamp(
             adapter.quote(time_column.name), evalhouse._timestamp_kind(monitor.name, time_column)
@@ -49,6 +45,38 @@
     {{ return({
         'relation': monitor.relation, 'time': time, 'unit': unit, 'training': monitor.reference.relation
     }) }}
+{%- endmacro %}
+
+{#- Every column that a monitor names has to be there: a compiler error names the key and the columns there are. -#}
+{% macro _drift_check_columns(monitor, path, columns, keys, place='') -%}
+    {%- set named = [] -%}
+    {%- for key in keys + ['unit_column'] if monitor[key] -%}
+        {%- do named.append([key ~ " is '", monitor[key]]) -%}
+    {%- endfor -%}
+    {%- for key in ['slices', 'segments'] -%}
+        {%- for column in monitor[key] -%}
+            {%- do named.append([key ~ " has '", column]) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for feature in monitor.features if feature.value == feature.name -%}
+        {%- do named.append(["features has '", feature.name]) -%}
+    {%- endfor -%}
+    {%- for key, column in named if column | lower not in columns -%}
+        {{ exceptions.raise_compiler_error(
+            "evalhouse: " ~ path ~ "." ~ key ~ column ~ "'; allowed" ~ place ~ ": " ~ columns | join(', ')
+        ) }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- A column as SQL: quoted as the user's relation spells it, plain in relations of evalhouse's own. -#}
+{% macro drift_name(monitor, column) -%}
+    {%- set own = ['exposures', 'outcomes', 'traces', 'turns', 'sessions', 'evaluation_scores'] -%}
+    {%- if monitor.relation in own -%}
+        {{ return(column) }}
+    {%- endif -%}
+    {%- set columns = evalhouse._drift_columns('drift_monitors.' ~ monitor.name ~ '.relation', monitor.relation) -%}
+    {%- set found = columns.get(column | lower) -%}
+    {{ return(adapter.quote(found.name) if found else column) }}
 {%- endmacro %}
 
 {#- Columns of a relation of the user, as {lower-case name: {name, data_type}}. Empty while dbt parses. -#}

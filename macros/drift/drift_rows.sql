@@ -59,8 +59,8 @@
         cast(length({{ feature.value }}) as {{ evalhouse.type_double() }})
     {%- elif feature.kind == 'numeric' -%}
         {%- set number = 'cast(' ~ feature.value ~ ' as ' ~ evalhouse.type_double() ~ ')' -%}
-        {#- Not a number compares as the greatest, so this leaves it out, too. -#}
-        case when {{ number }} > -1.7e308 and {{ number }} < 1.7e308 then {{ number }} end
+        {#- Not a number compares as the greatest, so this leaves it out, too. Beyond 1e60 squares of sums overflow. -#}
+        case when {{ number }} > -1e60 and {{ number }} < 1e60 then {{ number }} end
     {%- elif feature.kind == 'categorical' -%}
         nullif(trim(cast({{ feature.value }} as {{ dbt.type_string() }})), '')
     {%- else -%}
@@ -72,6 +72,8 @@
 {% macro drift_columns(monitor) -%}
     {%- set features = [] -%}
     {%- for feature in monitor.features -%}
+        {%- set feature = dict(feature, value=evalhouse.drift_name(monitor, feature.name))
+            if feature.value == feature.name else feature -%}
         {%- do features.append({
             'column': 'feature_' ~ feature.number, 'sql': evalhouse.drift_value(feature), 'name': feature.name,
             'kind': feature.kind, 'number': feature.number, 'is_number': feature.kind in ['numeric', 'text_length'],
@@ -81,7 +83,7 @@
     {%- for segment in monitor.segments -%}
         {%- do segments.append({
             'column': 'segment_' ~ loop.index, 'name': segment,
-            'sql': "coalesce(nullif(trim(cast(" ~ segment ~ " as " ~ dbt.type_string() ~ ")), ''), '(missing)')",
+            'sql': "coalesce(nullif(trim(cast(" ~ evalhouse.drift_name(monitor, segment) ~ " as " ~ dbt.type_string() ~ ")), ''), '(missing)')",
         }) -%}
     {%- endfor -%}
     {{ return({'features': features, 'segments': segments}) }}

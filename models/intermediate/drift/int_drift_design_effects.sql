@@ -191,6 +191,25 @@ group_parts as (
     group by {{ key }}, unit_group
 ),
 
+-- In how many groups of the window the most widespread category is that the reference has not.
+new_categories as (
+    select
+        {{ key }},
+        category,
+        sum(case when window_part > 0 then 1 else 0 end) as unit_groups
+    from shares
+    where reference_share = 0
+    group by {{ key }}, category
+),
+
+widest_new_categories as (
+    select
+        {{ key }},
+        max(unit_groups) as new_category_groups
+    from new_categories
+    group by {{ key }}
+),
+
 -- Over categories, the sum of (difference - window_part * window_share + reference_part * reference_share)^2, which most
 -- categories enter through the shares only.
 category_differences as (
@@ -225,15 +244,26 @@ all_differences as (
 )
 
 select
-    {{ key }},
-    measure,
-    groups_of_window,
-    groups_of_reference,
-    unit_groups,
+    {{ evalhouse.qualified('all_differences', key) }},
+    all_differences.measure,
+    all_differences.groups_of_window,
+    all_differences.groups_of_reference,
+    all_differences.unit_groups,
+    widest_new_categories.new_category_groups,
     -- Never below one: that would be said of the groups at hand, not of units as they come.
     case
-        when unit_groups > 1 and variance_of_rows > 1e-300
-            then greatest(1e0, variance / variance_of_rows * unit_groups / (unit_groups - 1e0))
+        when all_differences.unit_groups > 1 and all_differences.variance_of_rows > 1e-300
+            then greatest(
+                1e0,
+                all_differences.variance / all_differences.variance_of_rows
+                * all_differences.unit_groups / (all_differences.unit_groups - 1e0)
+            )
         else 1e0
     end as design_effect
 from all_differences
+left join widest_new_categories
+    on all_differences.measure = 'value'
+    and all_differences.feature_number = widest_new_categories.feature_number
+    and all_differences.segment_name = widest_new_categories.segment_name
+    and all_differences.segment_value = widest_new_categories.segment_value
+    and all_differences.window_start = widest_new_categories.window_start

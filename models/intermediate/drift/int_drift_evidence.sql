@@ -25,6 +25,24 @@ design_effects as (
     select * from {{ ref('evalhouse', 'int_drift_design_effects') }}
 ),
 
+windows as (
+    select * from {{ ref('evalhouse', 'int_drift_windows') }}
+),
+
+label_horizons as (
+    select * from {{ ref('evalhouse', 'int_drift_label_horizons') }}
+),
+
+-- Labels that come first are not like the rest: their distribution waits as long as what is measured with them.
+label_waits as (
+    select
+        monitor_name,
+        window_start,
+        min(labels_complete_to) as labels_complete_to
+    from label_horizons
+    group by monitor_name, window_start
+),
+
 joined as (
     select
         {{ evalhouse.qualified('counts', key) }},
@@ -32,6 +50,8 @@ joined as (
         features.feature_name,
         features.feature_kind,
         features.feature_role,
+        coalesce(features.feature_role = 'label' and windows.window_end > label_waits.labels_complete_to, false)
+            as waits_for_labels,
         counts.reference_rows,
         counts.window_rows,
         counts.reference_rows - counts.reference_missing as reference_n,
@@ -41,13 +61,14 @@ joined as (
         counts.reference_missing / nullif(counts.reference_rows, 0) as reference_missing_rate,
         counts.window_missing / nullif(counts.window_rows, 0) as window_missing_rate,
         divergences.psi,
+        divergences.bins,
         divergences.js_distance,
         divergences.chi2_statistic,
         divergences.chi2_dof,
         divergences.new_categories,
         divergences.lost_categories,
         divergences.new_category_share,
-        divergences.lost_category_share,
+        divergences.largest_lost_share,
         divergences.largest_new_category,
         divergences.categories,
         case when drift_numbers.reference_n > 0 and drift_numbers.window_n > 0 then drift_numbers.ks_statistic end
@@ -65,9 +86,16 @@ joined as (
         value_effects.unit_groups,
         missing_effects.unit_groups as missing_unit_groups,
         value_effects.groups_of_window,
-        value_effects.groups_of_reference
+        value_effects.groups_of_reference,
+        value_effects.new_category_groups
     from counts
     inner join features on counts.feature_number = features.feature_number
+    inner join windows
+        on features.monitor_name = windows.monitor_name
+        and counts.window_start = windows.window_start
+    left join label_waits
+        on features.monitor_name = label_waits.monitor_name
+        and counts.window_start = label_waits.window_start
     left join divergences
         on counts.feature_number = divergences.feature_number
         and counts.segment_name = divergences.segment_name
@@ -95,11 +123,16 @@ joined as (
 effective as (
     select
         joined.*,
+        reference_n * window_n / nullif(reference_n + window_n, 0) as effective_rows,
         reference_n * window_n / nullif(reference_n + window_n, 0) / design_effect as effective_n,
         window_rows / nullif(reference_rows + window_rows, 0) as window_part,
         (reference_missing + window_missing) / missing_design_effect as missing_n,
         window_missing / nullif(reference_missing + window_missing, 0) as missing_in_window,
-        largest_new_category / design_effect as new_category_n,
+        -- A category of few groups of units says no more than they are many.
+        case
+            when new_category_groups < largest_new_category / design_effect then new_category_groups
+            else largest_new_category / design_effect
+        end as new_category_n,
         window_n / nullif(reference_n + window_n, 0) as value_part
     from joined
 ),
@@ -163,6 +196,14 @@ select
     window_missing_rate,
     missing_psi,
     psi,
+    -- What PSI is by chance is no effect. Deciles do not tell all: where one value is most of the reference, whatever
+    -- falls below it stays in its bin. There the gap between the distributions does: of a normal shift of d standard
+    -- deviations it is 0.4 d, and PSI is d^2.
+    greatest(
+        coalesce(psi - (bins - 1e0) * design_effect / nullif(effective_rows, 0), 0e0),
+        6.25e0 * power(coalesce(ks_statistic, 0e0), 2),
+        0e0
+    ) as effect,
     js_distance,
     chi2_statistic,
     ks_statistic,
@@ -170,12 +211,13 @@ select
     new_categories,
     lost_categories,
     new_category_share,
-    lost_category_share,
+    largest_lost_share,
     design_effect,
     effective_n,
     case
         when reference_rows = 0 then 'no_reference'
         when window_rows = 0 then 'no_rows'
+        when waits_for_labels then 'labels_not_in'
         when window_n = 0 or reference_n = 0 then 'no_values'
         when least(reference_n, window_n) < {{ fewest }} then 'too_few_rows'
         when least(groups_of_reference, groups_of_window) < {{ fewest }} then 'too_few_units'
@@ -186,6 +228,8 @@ select
     end as rows_reason,
     case
         when ks_statistic is not null then greatest({{ evalhouse.kolmogorov_sf('ks_tempered') }}, 1e-300)
+        -- One category on both sides has not moved.
+        when categories = 1 then 1e0
         when chi2_dof > 0 then {{ evalhouse.chi_square_sf('chi2_tempered', 'chi2_dof') }}
     end as p_value,
     -- Chernoff's bound: right with few missing rows and with many, and never too small.

@@ -10,7 +10,7 @@
 
 with
 {%- for monitor in monitors %}
-{%- set name = monitor.of.name %}
+{%- set name = 'monitor_' ~ monitor.of.name %}
 {%- set segments = evalhouse.drift_columns(monitor.of).segments %}
 
 {{ name }}_rows as (
@@ -53,8 +53,8 @@ all_counts as (
     {%- for monitor in monitors %}
     select
         '{{ monitor.of.name }}' as monitor_name,
-        {{ monitor.of.name }}_counts.*
-    from {{ monitor.of.name }}_counts
+        monitor_{{ monitor.of.name }}_counts.*
+    from monitor_{{ monitor.of.name }}_counts
     {{ 'union all' if not loop.last }}
     {%- else %}
     select

@@ -1,7 +1,7 @@
 {#-
     What groups of units add on a day to each feature that is a number. Rows of a unit are alike, so it is units that
     vary; 256 groups of them vary as units do and are few enough to keep. A number is scored by how many of five deciles
-    of the reference it exceeds: as ranks do, that keeps a few huge values from hiding how alike a unit's rows are.
+    of the reference it exceeds (half of one that it equals): as ranks do, that keeps a few huge values from hiding how alike a unit's rows are.
 -#}
 {%- set monitors = [] -%}
 {%- for monitor in evalhouse.settings().drift_monitors if monitor.unit_column -%}
@@ -16,7 +16,7 @@ with day_edges as (
     select * from {{ ref('evalhouse', 'int_drift_day_edges') }}
 ),
 {%- for monitor in monitors %}
-{%- set name = monitor.of.name %}
+{%- set name = 'monitor_' ~ monitor.of.name %}
 {%- set segments = evalhouse.drift_columns(monitor.of).segments %}
 
 {{ name }}_rows as (
@@ -32,7 +32,7 @@ with day_edges as (
         {%- endfor %}
         {%- endfor %}
     from day_edges
-    where monitor_name = '{{ name }}'
+    where monitor_name = '{{ monitor.of.name }}'
     group by row_date
 ),
 
@@ -51,6 +51,8 @@ with day_edges as (
                 + case
                     when {{ name }}_rows.{{ feature.column }} > {{ name }}_edges.{{ feature.column }}_edge_{{ k }}
                         then 1e0
+                    when {{ name }}_rows.{{ feature.column }} = {{ name }}_edges.{{ feature.column }}_edge_{{ k }}
+                        then 5e-1
                     else 0e0
                 end
                 {%- endfor %}
@@ -91,7 +93,7 @@ all_sums as (
         {{ feature.column }}_count as value_count,
         coalesce({{ feature.column }}_sum, 0e0) as score_sum,
         coalesce({{ feature.column }}_squares, 0e0) as score_squares
-    from {{ monitor.of.name }}_sums
+    from monitor_{{ monitor.of.name }}_sums
     {{ 'union all' if not (last_monitor and loop.last) }}
     {%- endfor %}
     {%- else %}

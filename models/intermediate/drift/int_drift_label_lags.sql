@@ -30,7 +30,7 @@ waited_days as (
 ),
 {%- for monitor in monitors %}
 
-{{ monitor.name }}_rows as (
+monitor_{{ monitor.name }}_rows as (
     {{ evalhouse.drift_measure_rows(monitor) | indent(4) }}
 ),
 {%- endfor %}
@@ -49,7 +49,7 @@ lags as (
         cast({{ evalhouse.percentile_cont('rows_of_monitor.' ~ measure.label ~ '_hours', fraction) }} as {{ double }})
             as label_lag_{{ name }}_hours{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ monitor.name }}_rows as rows_of_monitor
+    from monitor_{{ monitor.name }}_rows as rows_of_monitor
     inner join waited_days on rows_of_monitor.row_date = waited_days.row_date
     where waited_days.monitor_name = '{{ monitor.name }}'
         and waited_days.measure_name = '{{ measure.name }}'

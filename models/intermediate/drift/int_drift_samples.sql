@@ -30,11 +30,11 @@ with
 {%- do values.update({'period_date': 'cast(' ~ evalhouse.drift_relation(monitor).time ~ ' as date)'}) %}
 {%- endif %}
 
-{{ monitor.name }}_rows as (
+monitor_{{ monitor.name }}_rows as (
     {{ evalhouse.drift_rows(monitor, values) }}
 ),
 
-{{ monitor.name }}_named as (
+monitor_{{ monitor.name }}_named as (
     select
         *,
         case
@@ -47,11 +47,11 @@ with
                         {%- endfor %}
                     )
         end as row_hash
-    from {{ monitor.name }}_rows
+    from monitor_{{ monitor.name }}_rows
 ),
 
 -- Equal rows are numbered: they are several units, and which is which does not matter.
-{{ monitor.name }}_units as (
+monitor_{{ monitor.name }}_units as (
     select
         row_date,
         {{ 'period_date' if monitor.reference.kind == 'fixed' else 'row_date as period_date' }},
@@ -62,10 +62,10 @@ with
                 row_number() over (partition by row_date, row_hash order by row_hash) as {{ text }}
             )
         ) as unit_id
-    from {{ monitor.name }}_named
+    from monitor_{{ monitor.name }}_named
 ),
 
-{{ monitor.name }}_groups as (
+monitor_{{ monitor.name }}_groups as (
     select
         *,
         substr(md5(unit_id), 1, 3) as unit_group,
@@ -77,25 +77,25 @@ with
         {%- else %}
         {{ rows_per_day }} as rows_wanted
         {%- endif %}
-    from {{ monitor.name }}_units
+    from monitor_{{ monitor.name }}_units
 ),
 
-{{ monitor.name }}_counted as (
+monitor_{{ monitor.name }}_counted as (
     select
         *,
         count(*) over (partition by row_date order by unit_group)
         - count(*) over (partition by row_date, unit_group) as rows_before
-    from {{ monitor.name }}_groups
+    from monitor_{{ monitor.name }}_groups
 ),
 
-{{ monitor.name }}_taken as (
+monitor_{{ monitor.name }}_taken as (
     select
         *,
         max(rows_before) over (partition by row_date) < rows_wanted as is_complete
-    from {{ monitor.name }}_counted
+    from monitor_{{ monitor.name }}_counted
 ),
 
-{{ monitor.name }}_features as (
+monitor_{{ monitor.name }}_features as (
     {%- for feature in monitor.features %}
     select
         {{ loop.index }} as feature_number,
@@ -105,7 +105,7 @@ with
     {%- endfor %}
 ),
 
-{{ monitor.name }}_samples as (
+monitor_{{ monitor.name }}_samples as (
     select
         taken.row_date,
         taken.period_date,
@@ -136,8 +136,8 @@ with
             when 1 = 0 then {{ no_embedding }}
         end as embedding,
         taken.is_complete
-    from {{ monitor.name }}_taken as taken
-    cross join {{ monitor.name }}_features as features
+    from monitor_{{ monitor.name }}_taken as taken
+    cross join monitor_{{ monitor.name }}_features as features
     where taken.rows_before < taken.rows_wanted
 ),
 {%- endfor %}
@@ -146,8 +146,8 @@ samples as (
     {%- for monitor in monitors %}
     select
         '{{ monitor.name }}' as monitor_name,
-        {{ monitor.name }}_samples.*
-    from {{ monitor.name }}_samples
+        monitor_{{ monitor.name }}_samples.*
+    from monitor_{{ monitor.name }}_samples
     {{ 'union all' if not loop.last }}
     {%- else %}
     select

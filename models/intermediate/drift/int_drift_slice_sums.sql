@@ -16,13 +16,13 @@ with
 {%- set steps = plan.labels | map(attribute='column') | map('replace', 'label_', 'step_') | list %}
 {%- set grain = ['row_date', 'slice', 'unit_group'] + steps %}
 
-{{ monitor.name }}_rows as (
+monitor_{{ monitor.name }}_rows as (
     {{ evalhouse.drift_measure_rows(monitor) | indent(4) }}
 ),
 {%- if means %}
 
 -- A mean that is large beside the spread would cost the sums below their digits.
-{{ monitor.name }}_centres as (
+monitor_{{ monitor.name }}_centres as (
     select
         {%- for measure in means %}
         {%- set value = measure.column ~ '_value' %}
@@ -38,7 +38,7 @@ with
 ),
 {%- endif %}
 
-{{ monitor.name }}_centred as (
+monitor_{{ monitor.name }}_centred as (
     select
         rows_of_monitor.row_date,
         rows_of_monitor.slice,
@@ -62,13 +62,13 @@ with
         rows_of_monitor.{{ column }}_weight,
         case when rows_of_monitor.{{ column }}_value <> 0 then 1 end as {{ column }}_nonzero{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ monitor.name }}_rows as rows_of_monitor
+    from monitor_{{ monitor.name }}_rows as rows_of_monitor
     {%- if means %}
-    cross join {{ monitor.name }}_centres as centres
+    cross join monitor_{{ monitor.name }}_centres as centres
     {%- endif %}
 ),
 
-{{ monitor.name }}_sums as (
+monitor_{{ monitor.name }}_sums as (
     select
         {{ grain | join(',\n        ') }},
         {{ evalhouse.drift_segment_labels(segments) }},
@@ -89,7 +89,7 @@ with
         sum({{ column }}_weight * {{ column }}_value) as {{ column }}_products
         {%- endif %}
         {%- endfor %}
-    from {{ monitor.name }}_centred
+    from monitor_{{ monitor.name }}_centred
     group by grouping sets (
         ({{ grain | join(', ') }}){{ ',' if segments }}
         {%- for segment in segments %}
@@ -126,7 +126,7 @@ slice_sums as (
         cast(coalesce({{ column }}_{{ plain.get(part, part) }}, 0) as {{ double }}) as {{ part }}_sum
             {{- ',' if not loop.last }}
         {%- endfor %}
-    from {{ monitor.name }}_sums
+    from monitor_{{ monitor.name }}_sums
     {{ 'union all' if not (last_monitor and loop.last) }}
     {%- endfor %}
     {%- else %}

@@ -4,7 +4,7 @@
 with
 {%- for monitor in monitors %}
 
-{{ monitor.name }}_rows as (
+monitor_{{ monitor.name }}_rows as (
     {{ evalhouse.drift_rows(dict(monitor, reference={'kind': 'trailing'}), {'row_at': evalhouse.drift_relation(monitor).time}) }}
 ),
 {%- endfor %}
@@ -15,7 +15,7 @@ spans as (
         '{{ monitor.name }}' as monitor_name,
         min(row_date) as first_date,
         max(row_at) as newest_at
-    from {{ monitor.name }}_rows
+    from monitor_{{ monitor.name }}_rows
     {{ 'union all' if not loop.last }}
     {%- else %}
     select

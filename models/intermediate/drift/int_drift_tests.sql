@@ -45,7 +45,7 @@ distributions as (
         permuted.auc,
         case
             when evidence.feature_kind in ('text', 'embedding') then {{ evalhouse.psi_of_auc('permuted.auc') }}
-            else evidence.psi
+            else evidence.effect
         end as effect,
         coalesce(permuted.ks_p_value, permuted.classifier_p_value, evidence.p_value) as p_value
     from evidence
@@ -80,7 +80,7 @@ all_tests as (
         segment_name,
         segment_value,
         'new_category' as test_name,
-        psi as effect,
+        effect,
         cast(null as {{ evalhouse.type_double() }}) as harm_ratio,
         new_category_p_value as p_value
     from evidence
@@ -113,8 +113,13 @@ all_tests as (
         segment_value,
         '{{ part }}' as test_name,
         cast(null as {{ evalhouse.type_double() }}) as effect,
-        case when direction = 'increase' then -1e0 else 1e0 end * {{ part }}
-        / case when margin > 0 then margin else 1e-300 end as harm_ratio,
+        case when direction = 'increase' then -1e0 else 1e0 end
+        * case
+            when margin > 0 then {{ part }} / margin
+            when {{ part }} > 0 then 1e9
+            when {{ part }} < 0 then -1e9
+            else 0e0
+        end as harm_ratio,
         {{ part }}_p_value as p_value
     from changes
     where {{ part }}_p_value is not null

@@ -8,11 +8,11 @@ with
 {%- for monitor in monitors %}
 {%- set columns = evalhouse.drift_columns(monitor) %}
 
-{{ monitor.name }}_rows as (
+monitor_{{ monitor.name }}_rows as (
     {{ evalhouse.drift_rows(monitor, evalhouse.drift_expressions(columns.features + columns.segments)) }}
 ),
 
-{{ monitor.name }}_values as (
+monitor_{{ monitor.name }}_values as (
     select
         row_date,
         {{ evalhouse.drift_segment_labels(columns.segments) }},
@@ -30,7 +30,7 @@ with
         end as {{ 'number_value' if is_number else 'category' }},
         {%- endfor %}
         cast(count(*) as {{ evalhouse.type_double() }}) as row_count
-    from {{ monitor.name }}_rows
+    from monitor_{{ monitor.name }}_rows
     group by grouping sets (
         {%- for feature in columns.features %}
         {%- set last_feature = loop.last %}
@@ -47,8 +47,8 @@ all_values as (
     {%- for monitor in monitors %}
     select
         '{{ monitor.name }}' as monitor_name,
-        {{ monitor.name }}_values.*
-    from {{ monitor.name }}_values
+        monitor_{{ monitor.name }}_values.*
+    from monitor_{{ monitor.name }}_values
     {{ 'union all' if not loop.last }}
     {%- else %}
     select

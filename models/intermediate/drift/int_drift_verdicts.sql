@@ -69,10 +69,16 @@ per_window as (
     group by {{ series }}, window_start
 ),
 
--- Windows are counted by the calendar: one without rows is a window without an alarm.
+-- Windows are counted by the calendar: one without rows is a window without an alarm. A bad day after a good one is no run.
 placed as (
     select
         per_window.*,
+        case
+            when per_window.level = 0 then 'none'
+            when per_window.is_worse then 'worse'
+            when per_window.is_better then 'better'
+            else 'moved'
+        end as trend,
         windows.window_end,
         floor(
             {{ dbt.datediff("cast('1970-01-01' as date)", 'windows.window_start', 'day') }}
@@ -88,11 +94,11 @@ neighbours as (
     select
         placed.*,
         lag(window_place) over (
-            partition by {{ series }}, case when level > 0 then 1 else 0 end order by window_place
+            partition by {{ series }}, trend order by window_place
         ) as previous_raised
         {%- for count in monitors | map(attribute='sustained.windows') | unique if count > 1 %},
         lag(window_place, {{ count - 1 }}) over (
-            partition by {{ series }}, case when level > 0 then 1 else 0 end order by window_place
+            partition by {{ series }}, trend order by window_place
         ) as raised_{{ count }}_ago
         {%- endfor %}
     from placed
@@ -121,7 +127,7 @@ numbered as (
     select
         runs.*,
         sum(starts_run) over (
-            partition by {{ series }} order by window_place rows between unbounded preceding and current row
+            partition by {{ series }}, trend order by window_place rows between unbounded preceding and current row
         ) as run_number
     from runs
 )
@@ -144,7 +150,7 @@ select
     case
         when level > 0 and has_enough
             then min(case when level > 0 then window_start end) over (
-                partition by {{ series }}, run_number
+                partition by {{ series }}, trend, run_number
                 order by window_place rows between unbounded preceding and current row
             )
     end as change_point_at

@@ -71,15 +71,29 @@ first_windows as (
     from distances
 ),
 
+counted as (
+    select
+        *,
+        floor(
+            {{ dbt.datediff('first_start', 'complete_until', 'day') }} / cast(window_days as {{ evalhouse.type_double() }})
+        ) as windows_over
+    from first_windows
+),
+
+-- From the newest one back: a row that is dated decades ago must not use them up.
+numbered as (
+    select
+        counted.*,
+        cast(counted.windows_over - 1 - window_numbers.n as {{ dbt.type_int() }}) as window_number
+    from counted
+    inner join window_numbers on window_numbers.n < counted.windows_over
+),
+
 windows as (
     select
-        first_windows.*,
-        cast({{ dbt.dateadd('day', 'window_numbers.n * first_windows.window_days', 'first_windows.first_start') }} as date)
-            as window_start
-    from first_windows
-    inner join window_numbers
-        on (window_numbers.n + 1) * first_windows.window_days
-            <= {{ dbt.datediff('first_windows.first_start', 'first_windows.complete_until', 'day') }}
+        *,
+        cast({{ dbt.dateadd('day', 'window_number * window_days', 'first_start') }} as date) as window_start
+    from numbered
 )
 
 select

@@ -54,7 +54,7 @@ items as (
         evidence.new_categories,
         evidence.lost_categories,
         evidence.new_category_share,
-        evidence.lost_category_share,
+        evidence.largest_lost_share,
         evidence.design_effect,
         evidence.p_value,
         cast(null as {{ dbt.type_timestamp() }}) as labels_complete_to,
@@ -96,7 +96,7 @@ items as (
         cast(null as {{ bigint }}) as new_categories,
         cast(null as {{ bigint }}) as lost_categories,
         cast(null as {{ double }}) as new_category_share,
-        cast(null as {{ double }}) as lost_category_share,
+        cast(null as {{ double }}) as largest_lost_share,
         cast(null as {{ double }}) as design_effect,
         change_p_value as p_value,
         labels_complete_to,
@@ -117,7 +117,7 @@ judged as (
         verdicts.is_raised_by_missing,
         verdicts.is_raised_by_new_category,
         -- A value went and another took its place: the same thing by another name.
-        verdicts.is_raised_by_new_category and items.lost_category_share >= items.new_category_share / 2e0 as is_renamed,
+        verdicts.is_raised_by_new_category and items.largest_lost_share >= items.new_category_share / 2e0 as is_renamed,
         verdicts.is_raised_within,
         verdicts.is_worse,
         verdicts.is_better,
@@ -169,7 +169,8 @@ select
     wasserstein,
     coalesce(tested_p_value, p_value) as p_value,
     p_value_adjusted,
-    threshold,
+    -- Quality is judged by its margin.
+    case when feature_kind <> 'performance' then threshold end as threshold,
     case
         when level = 2 then 'alert'
         when level = 1 then 'warn'
