@@ -307,16 +307,16 @@ def plan(series: int | None, names: Iterable[str]) -> Iterator[dict[str, Any]]:
             run += 1
 
 
-def _key(run: dict[str, Any]) -> tuple:
-    return tuple(run[key] for key in calibrate.RUN_KEYS)
+def _place(run: dict[str, Any]) -> tuple[str, int]:
+    return run["family"], run["run"]
 
 
 def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     runs = calibrate.load_results(results)
-    done = {_key(run) for run in runs}
+    done = {_place(run): run["experiments"] for run in runs}
     wanted = list(wanted)
     for number, item in enumerate(wanted, 1):
-        if _key(item) in done:
+        if done.get(_place(item), 0) >= item["experiments"]:
             continue
         begun = time.time()
         name, series = item["family"], item["experiments"]
@@ -336,8 +336,8 @@ def run_all(results: Path, directory: Path, wanted: Iterable[dict[str, Any]]) ->
             tests = connection.sql("from main_evalhouse.int_drift_tests").df()
         counts = count(summary, tests, CELLS[name], series)
         database.unlink()
-        # Another process may have added to the records in the meantime.
-        runs = calibrate.load_results(results)
+        # A smaller sample of the same run has the same draws: it is replaced.
+        runs = [run for run in runs if _place(run) != _place(item)]
         runs.append({**item, "package": package, "seconds": round(time.time() - begun, 1), "cells": counts})
         calibrate.save_results(results, runs)
         print(
@@ -457,12 +457,13 @@ def tables(runs: Iterable[dict[str, Any]]) -> tuple[dict[str, tuple[list[str], l
 def write_document(runs: list[dict[str, Any]]) -> None:
     """Replaces what stands between the markers of the document."""
     texts, failures = tables(runs)
-    known = {_key(run) for run in runs}
-    wanted = [_key(item) for item in plan(None, CELLS)]
+    known = {_place(run): run["experiments"] for run in runs}
+    wanted = list(plan(None, CELLS))
     packages = ", ".join(sorted({run["package"] for run in runs}))
+    done = sum(known.get(_place(item), 0) >= item["experiments"] for item in wanted)
     state = (
-        f"{sum(item in known for item in wanted)} of {len(wanted)} runs of dbt, seed {calibrate.SEED}; code measured "
-        f"(hash of models and macros): {packages}."
+        f"{done} of {len(wanted)} runs of dbt, seed {calibrate.SEED}; code measured (hash of models and macros): "
+        f"{packages}."
     )
     body = [state, *(f"### {title}\n\n{markdown(*table)}" for title, table in texts.items() if table[1])]
     body.append("\n".join(["Missed bars:", "", *(f"- {item}" for item in failures)]) if failures else "No bar missed.")
