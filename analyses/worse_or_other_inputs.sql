@@ -1,5 +1,5 @@
--- Did it get worse, or did the inputs move? What was raised, for how long, and what accuracy did on those days: how much of
--- its change comes from the mix of tickets, and how much from the same tickets being routed worse.
+-- Did it get worse, or did the inputs move? What was raised, for how long, and what accuracy did on those days:
+-- how much of its change comes from the mix of tickets, and how much from the same tickets being routed worse.
 with raised as (
     select * from {{ ref('evalhouse', 'drift_summary') }}
     where

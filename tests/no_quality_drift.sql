@@ -24,7 +24,9 @@ judged as (
             partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
         ) as place
     from newest
-    where status <> 'insufficient' and (newest_reason is null or newest_reason not in ('no_window_rows', 'no_reference'))
+    where
+        status <> 'insufficient'
+        and (newest_reason is null or newest_reason not in ('no_window_rows', 'no_reference'))
 )
 
 select *

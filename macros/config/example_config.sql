@@ -207,7 +207,8 @@
                 ],
                 'performance': [{
                     'name': 'accuracy',
-                    'value': 'case when correct_queue = predicted_queue then 1 when correct_queue is not null then 0 end',
+                    'value': 'case when correct_queue = predicted_queue then 1 '
+                        ~ 'when correct_queue is not null then 0 end',
                     'margin_absolute': 0.02,
                     'labelled_at_column': 'labelled_at',
                 }],

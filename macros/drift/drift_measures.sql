@@ -40,8 +40,7 @@
     {%- set parts = [] -%}
     {%- for column in monitor.slices -%}
         {%- do parts.append(
-            "'" ~ column ~ "=' || coalesce(nullif(trim(cast(" ~ evalhouse.drift_name(monitor, column) ~ " as " ~ dbt.type_string()
-            ~ ")), ''), '(missing)')"
+            "'" ~ column ~ "=' || " ~ evalhouse.drift_label(evalhouse.drift_name(monitor, column))
         ) -%}
     {%- endfor -%}
     {{ return({

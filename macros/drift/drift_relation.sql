@@ -34,8 +34,8 @@
             ) -%}
         {%- endif -%}
         {%- if unit -%}
-            {%- set unit = 'cast(' ~ evalhouse.drift_name(monitor, monitor.unit_column) ~ ' as ' ~ dbt.type_string() ~ ')'
-            -%}
+            {%- set unit_name = evalhouse.drift_name(monitor, monitor.unit_column) -%}
+            {%- set unit = 'cast(' ~ unit_name ~ ' as ' ~ dbt.type_string() ~ ')' -%}
         {%- endif -%}
         {%- set time_column = columns[monitor.time_column | lower] -%}
         {%- set time = evalhouse.to_utc_timestamp(

@@ -52,8 +52,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- SQL of a feature's value: a finite number, or a text that is not blank; null is a missing value. What only scripts can
-    compare, whole texts and vectors, is there or is not. -#}
+{#- SQL of a feature's value: a finite number, or a text that is not blank; null is a missing value. What only scripts
+    can compare, whole texts and vectors, is there or is not. -#}
 {% macro drift_value(feature) -%}
     {%- if feature.kind == 'text_length' -%}
         cast(length({{ feature.value }}) as {{ evalhouse.type_double() }})
@@ -66,6 +66,11 @@
     {%- else -%}
         case when {{ feature.value }} is not null then 'present' end
     {%- endif -%}
+{%- endmacro %}
+
+{#- SQL of the value of a segment or a slice: never null. -#}
+{% macro drift_label(column) -%}
+    coalesce(nullif(trim(cast({{ column }} as {{ dbt.type_string() }})), ''), '(missing)')
 {%- endmacro %}
 
 {#- The columns of a monitor's rows that hold its features and its segments: two lists of {column, sql, name, kind}. -#}
@@ -83,7 +88,7 @@
     {%- for segment in monitor.segments -%}
         {%- do segments.append({
             'column': 'segment_' ~ loop.index, 'name': segment,
-            'sql': "coalesce(nullif(trim(cast(" ~ evalhouse.drift_name(monitor, segment) ~ " as " ~ dbt.type_string() ~ ")), ''), '(missing)')",
+            'sql': evalhouse.drift_label(evalhouse.drift_name(monitor, segment)),
         }) -%}
     {%- endfor -%}
     {{ return({'features': features, 'segments': segments}) }}

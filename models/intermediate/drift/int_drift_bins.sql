@@ -34,7 +34,7 @@ edges as (
 -- A decile that many rows share is one edge, not several.
 steps as (
     select
-        edges.*,
+        *,
         row_number() over (partition by {{ key }} order by upper_bound nulls last) as bin_number,
         lag(upper_bound) over (partition by {{ key }} order by upper_bound nulls last) as lower_bound,
         lag(reference_below) over (partition by {{ key }} order by upper_bound nulls last) as reference_before,
@@ -57,7 +57,7 @@ bins as (
 
     select
         {{ key }},
-        row_number() over (partition by {{ key }} order by reference_n desc, category) as bin_number,
+        row_number() over (partition by {{ key }} order by reference_n desc, category asc) as bin_number,
         cast(null as {{ evalhouse.type_double() }}) as lower_bound,
         cast(null as {{ evalhouse.type_double() }}) as upper_bound,
         category,
@@ -68,7 +68,7 @@ bins as (
 
 shares as (
     select
-        bins.*,
+        *,
         sum(reference_n) over (partition by {{ key }}) as reference_total,
         sum(window_n) over (partition by {{ key }}) as window_total,
         reference_n / nullif(sum(reference_n) over (partition by {{ key }}), 0) as reference_share,
@@ -77,7 +77,7 @@ shares as (
 )
 
 select
-    shares.*,
+    *,
     (greatest(window_share, 1e-4) - greatest(reference_share, 1e-4))
     * ln(greatest(window_share, 1e-4) / greatest(reference_share, 1e-4)) as psi_part,
     -- In bits. What is zero adds nothing.

@@ -4,7 +4,8 @@
     what they add are its variance. For scores and for the missing rate it is a difference of means, for categories of
     all shares at once.
 -#}
-{%- set key = 'feature_number, segment_name, segment_value, window_start' %}
+{%- set key = 'feature_number, segment_name, segment_value, window_start' -%}
+{%- set sides = [('reference', 'window_days.is_reference'), ('window', 'not window_days.is_reference')] %}
 
 with scores as (
     select * from {{ ref('evalhouse', 'int_drift_group_scores') }}
@@ -72,7 +73,7 @@ sums as (
         window_days.window_start,
         measured.unit_group,
         measured.measure
-        {%- for side, is_side in [('reference', 'window_days.is_reference'), ('window', 'not window_days.is_reference')] %}
+        {%- for side, is_side in sides %}
         {%- for column in ['amount', 'total', 'squares'] %},
         sum(case when {{ is_side }} then measured.{{ column }} else 0e0 end) as {{ side }}_{{ column }}
         {%- endfor %}
@@ -92,7 +93,7 @@ sums as (
 
 with_sides as (
     select
-        sums.*
+        *
         {%- for side in ['reference', 'window'] %},
         sum({{ side }}_amount) over (partition by {{ key }}, measure) as {{ side }}_n,
         sum({{ side }}_total) over (partition by {{ key }}, measure)
@@ -159,7 +160,7 @@ parts as (
 
 shares as (
     select
-        parts.*,
+        *,
         window_part - reference_part as difference,
         sum(reference_part) over (partition by {{ key }}, category) as reference_share,
         sum(window_part) over (partition by {{ key }}, category) as window_share
@@ -210,8 +211,8 @@ widest_new_categories as (
     group by {{ key }}
 ),
 
--- Over categories, the sum of (difference - window_part * window_share + reference_part * reference_share)^2, which most
--- categories enter through the shares only.
+-- Over categories, the sum of (difference - window_part * window_share + reference_part * reference_share)^2, which
+-- most categories enter through the shares only.
 category_differences as (
     select
         {{ evalhouse.qualified('group_parts', key) }},

@@ -122,7 +122,7 @@ joined as (
 
 effective as (
     select
-        joined.*,
+        *,
         reference_n * window_n / nullif(reference_n + window_n, 0) as effective_rows,
         reference_n * window_n / nullif(reference_n + window_n, 0) / design_effect as effective_n,
         window_rows / nullif(reference_rows + window_rows, 0) as window_part,
@@ -139,7 +139,7 @@ effective as (
 
 statistics as (
     select
-        effective.*,
+        *,
         (sqrt(effective_n) + 1.2e-1 + 1.1e-1 / nullif(sqrt(effective_n), 0)) * ks_statistic as ks_lambda,
         chi2_statistic / design_effect as chi2_effective,
         -- Relative entropy of where the missing rows are, against where they would be by chance.
@@ -166,7 +166,7 @@ statistics as (
 -- A variance from few groups is itself uncertain: statistics shrink as Student's t does to the normal.
 tempered as {{ evalhouse.materialized() }} (
     select
-        statistics.*,
+        *,
         case
             when unit_groups is null or unit_groups < 2 then ks_lambda
             else sqrt((unit_groups - 1e0) * ln(1e0 + 4e0 * power(ks_lambda, 2) / (unit_groups - 1e0)) / 4e0)

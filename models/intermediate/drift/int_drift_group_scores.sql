@@ -1,7 +1,8 @@
 {#-
     What groups of units add on a day to each feature that is a number. Rows of a unit are alike, so it is units that
     vary; 256 groups of them vary as units do and are few enough to keep. A number is scored by how many of five deciles
-    of the reference it exceeds (half of one that it equals): as ranks do, that keeps a few huge values from hiding how alike a unit's rows are.
+    of the reference it exceeds (half of one that it equals): as ranks do, that keeps a few huge values from hiding how
+    alike a unit's rows are.
 -#}
 {%- set monitors = [] -%}
 {%- for monitor in evalhouse.settings().drift_monitors if monitor.unit_column -%}

@@ -115,7 +115,8 @@ statistics as (
         min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then number_value end) as edge_{{ k }},
         min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then reference_below end)
             as reference_below_{{ k }},
-        min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then window_below end) as window_below_{{ k }}
+        min(case when reference_below >= ceil(reference_n * {{ k }} / 1e1) then window_below end)
+            as window_below_{{ k }}
         {%- endfor %}
     from curves
     group by {{ key }}

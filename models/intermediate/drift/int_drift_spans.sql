@@ -3,9 +3,10 @@
 
 with
 {%- for monitor in monitors %}
+{%- set without_reference = dict(monitor, reference={'kind': 'trailing'}) %}
 
 monitor_{{ monitor.name }}_rows as (
-    {{ evalhouse.drift_rows(dict(monitor, reference={'kind': 'trailing'}), {'row_at': evalhouse.drift_relation(monitor).time}) }}
+    {{ evalhouse.drift_rows(without_reference, {'row_at': evalhouse.drift_relation(monitor).time}) }}
 ),
 {%- endfor %}
 

@@ -69,7 +69,8 @@ per_window as (
     group by {{ series }}, window_start
 ),
 
--- Windows are counted by the calendar: one without rows is a window without an alarm. A bad day after a good one is no run.
+-- Windows are counted by the calendar: one without rows is a window without an alarm. A bad day after a good one is no
+-- run.
 placed as (
     select
         per_window.*,
@@ -92,7 +93,7 @@ placed as (
 
 neighbours as (
     select
-        placed.*,
+        *,
         lag(window_place) over (
             partition by {{ series }}, trend order by window_place
         ) as previous_raised
@@ -106,7 +107,7 @@ neighbours as (
 
 runs as (
     select
-        neighbours.*,
+        *,
         case
             {%- for count in monitors | map(attribute='sustained.windows') | unique if count > 1 %}
             when sustained_windows = {{ count }}
@@ -125,7 +126,7 @@ runs as (
 
 numbered as (
     select
-        runs.*,
+        *,
         sum(starts_run) over (
             partition by {{ series }}, trend order by window_place rows between unbounded preceding and current row
         ) as run_number

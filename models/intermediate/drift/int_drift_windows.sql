@@ -75,7 +75,8 @@ counted as (
     select
         *,
         floor(
-            {{ dbt.datediff('first_start', 'complete_until', 'day') }} / cast(window_days as {{ evalhouse.type_double() }})
+            {{ dbt.datediff('first_start', 'complete_until', 'day') }}
+            / cast(window_days as {{ evalhouse.type_double() }})
         ) as windows_over
     from first_windows
 ),

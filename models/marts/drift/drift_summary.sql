@@ -1,6 +1,6 @@
 {#-
-    One row per feature, or measure of quality, window and segment: did it move, by how much, does it last, and which kind
-    of drift is it? A moved input or output is no verdict on quality: `quality` says what is known of that.
+    One row per feature, or measure of quality, window and segment: did it move, by how much, does it last, and which
+    kind of drift is it? A moved input or output is no verdict on quality: `quality` says what is known of that.
 -#}
 {%- set bigint = dbt.type_bigint() -%}
 {%- set double = evalhouse.type_double() -%}
