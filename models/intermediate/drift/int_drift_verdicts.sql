@@ -105,6 +105,7 @@ neighbours as (
     from placed
 ),
 
+-- A shift is over when as many windows in a row are quiet as are looked at.
 runs as (
     select
         *,
@@ -117,7 +118,7 @@ runs as (
         end as has_enough,
         case
             when level > 0
-                and coalesce(window_place - previous_raised > sustained_of - sustained_windows + 1, true)
+                and coalesce(window_place - previous_raised > sustained_of, true)
                 then 1
             else 0
         end as starts_run
