@@ -218,3 +218,79 @@ def test_conversations_clocks_and_latency(conversations: harness.Warehouse) -> N
     quality = conversations.mart("input_quality").set_index(["input_name", "rule"])["rows_repaired"]["traces"]
     faults = {"end_before_start": 1, "implausible_end": 1, "implausible_latency": 2, "unanswered": 507}
     assert quality[quality > 0].to_dict() == faults
+
+
+LOAN_NUMBERS = ["car_value", "debt_to_income_ratio", "loan_length", "driver_tenure", "y_pred_proba"]
+LOAN_CATEGORIES = ["salary_range", "repaid_loan_on_prev_car", "size_of_downpayment"]
+LOAN_SHIFTED = {"car_value", "loan_length", "salary_range", "repaid_loan_on_prev_car", "y_pred_proba"}
+LOANS_SINCE = pd.Timestamp("2024-02-01")
+
+
+@pytest.fixture(scope="module")
+def loans(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> pd.DataFrame:
+    """drift_summary of NannyML's car loans: a day of reference, then its chunks of 5,000 rows, a day each."""
+    rows = _read("nannyml_car_loan").sort_values("id")
+    analysis = rows["partition"] != "reference"
+    chunk = (analysis.cumsum() - 1) // 5000
+    chunks = LOANS_SINCE + pd.to_timedelta(chunk.clip(lower=0), unit="D")
+    rows["seen_at"] = chunks.where(analysis, LOANS_SINCE - pd.Timedelta(days=1)) + pd.Timedelta(hours=12)
+    rows["repaid_loan_on_prev_car"] = rows["repaid_loan_on_prev_car"].astype(str)
+    warehouse = warehouse_factory(engine)
+    warehouse.load("loans", rows[["seen_at", *LOAN_NUMBERS, *LOAN_CATEGORIES]])
+    monitor = {
+        "name": "loans",
+        "relation": "raw.loans",
+        "time_column": "seen_at",
+        "features": [
+            *({"name": name, "kind": "numeric"} for name in LOAN_NUMBERS),
+            *({"name": name, "kind": "categorical"} for name in LOAN_CATEGORIES),
+        ],
+        "reference": {"kind": "fixed", "start": "2024-01-31", "end": "2024-02-01"},
+    }
+    analysis = {"as_of": str((LOANS_SINCE + pd.Timedelta(days=10)).date())}
+    variables = {"metrics": [], "drift_monitors": [monitor], "analysis": analysis}
+    warehouse.dbt("run", vars=variables, select=["+drift_summary"])
+    summary = warehouse.mart("drift_summary")
+    warehouse.close()
+    return summary.assign(chunk=(pd.to_datetime(summary["window_start"]) - LOANS_SINCE).dt.days)
+
+
+def test_loans_have_the_published_distances(loans: pd.DataFrame) -> None:
+    found = loans.set_index(["feature_name", "chunk"])
+    for feature, measure, published in [
+        ("car_value", "ks_statistic", {0: 0.0131, 5: 0.43548, 9: 0.4385}),
+        ("loan_length", "ks_statistic", {0: 0.00884, 5: 0.17992, 9: 0.19872}),
+        ("debt_to_income_ratio", "ks_statistic", {0: 0.01576, 5: 0.00824, 9: 0.0070}),
+        ("salary_range", "js_distance", {0: 0.006397, 5: 0.183143}),
+        ("repaid_loan_on_prev_car", "js_distance", {0: 0.008308, 5: 0.231198}),
+        ("salary_range", "chi2_statistic", {0: 1.0337, 5: 455.6221}),
+    ]:
+        for chunk, value in published.items():
+            digits = len(str(value).split(".")[1])
+            assert found.loc[(feature, chunk), measure] == pytest.approx(value, abs=0.51 * 10**-digits), (
+                feature,
+                chunk,
+            )
+
+
+def test_loans_agree_with_the_other_program(loans: pd.DataFrame) -> None:
+    """Where it does not bin by itself: Jensen-Shannon and chi-square of more than two categories, every chunk."""
+    oracle = _read("nannyml_car_loan_oracle")
+    oracle = oracle[oracle["period"] == "analysis"]
+    found = loans.set_index(["feature_name", "chunk"])
+    compared = 0
+    for method, measure in [("jensen_shannon", "js_distance"), ("chi2", "chi2_statistic")]:
+        for feature in ["salary_range", "size_of_downpayment"]:
+            rows = oracle[(oracle["column"] == feature) & (oracle["method"] == method)]
+            for row in rows.itertuples():
+                assert found.loc[(feature, row.chunk), measure] == pytest.approx(row.value, rel=1e-9)
+                compared += 1
+    assert compared == 40
+
+
+def test_loans_shift_in_the_right_chunk_and_nothing_else_does(loans: pd.DataFrame) -> None:
+    raised = loans[loans["status"].isin(["warn", "alert"])]
+    assert set(raised["feature_name"]) == LOAN_SHIFTED
+    assert (raised.groupby("feature_name")["chunk"].agg(list).map(sorted) == [list(range(5, 10))] * 5).all()
+    assert set(pd.to_datetime(raised["change_point_at"].dropna())) == {LOANS_SINCE + pd.Timedelta(days=5)}
+    assert set(raised.loc[raised["chunk"] > 5, "is_sustained"]) == {True}

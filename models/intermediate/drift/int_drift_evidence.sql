@@ -83,8 +83,9 @@ joined as (
         end as wasserstein,
         coalesce(value_effects.design_effect, 1e0) as design_effect,
         coalesce(missing_effects.design_effect, 1e0) as missing_design_effect,
-        value_effects.unit_groups,
-        missing_effects.unit_groups as missing_unit_groups,
+        -- The side of fewer groups has most of the variance, and of its uncertainty.
+        least(value_effects.groups_of_window, value_effects.groups_of_reference) as unit_groups,
+        least(missing_effects.groups_of_window, missing_effects.groups_of_reference) as missing_unit_groups,
         value_effects.groups_of_window,
         value_effects.groups_of_reference,
         value_effects.new_category_groups
