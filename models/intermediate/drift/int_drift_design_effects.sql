@@ -206,6 +206,7 @@ new_categories as (
 widest_new_categories as (
     select
         {{ key }},
+        'value' as measure,
         max(unit_groups) as new_category_groups
     from new_categories
     group by {{ key }}
@@ -263,7 +264,7 @@ select
     end as design_effect
 from all_differences
 left join widest_new_categories
-    on all_differences.measure = 'value'
+    on all_differences.measure = widest_new_categories.measure
     and all_differences.feature_number = widest_new_categories.feature_number
     and all_differences.segment_name = widest_new_categories.segment_name
     and all_differences.segment_value = widest_new_categories.segment_value

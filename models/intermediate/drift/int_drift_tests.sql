@@ -28,6 +28,7 @@ permuted as (
         monitor_name,
         feature_name,
         window_start,
+        'all' as segment_name,
         max(case when method = 'c2st' then statistic end) as auc,
         max(case when method = 'c2st' then p_value end) as classifier_p_value,
         max(case when method = 'ks' and is_complete then p_value end) as ks_p_value
@@ -53,7 +54,7 @@ distributions as (
         on evidence.monitor_name = permuted.monitor_name
         and evidence.feature_name = permuted.feature_name
         and evidence.window_start = permuted.window_start
-        and evidence.segment_name = 'all'
+        and evidence.segment_name = permuted.segment_name
     where evidence.values_reason is null
 ),
 

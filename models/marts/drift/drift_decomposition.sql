@@ -5,6 +5,13 @@ with changes as (
 
 verdicts as (
     select * from {{ ref('evalhouse', 'int_drift_verdicts') }}
+),
+
+verdicts_of_all as (
+    select
+        *,
+        'all' as slice
+    from verdicts
 )
 
 select
@@ -50,8 +57,8 @@ select
         else 'mix_of_slices'
     end as cause
 from changes
-left join verdicts
-    on changes.slice = 'all'
+left join verdicts_of_all as verdicts
+    on changes.slice = verdicts.slice
     and changes.monitor_name = verdicts.monitor_name
     and changes.measure_name = verdicts.item_name
     and changes.segment_name = verdicts.segment_name

@@ -28,7 +28,10 @@ windows as (
 ),
 
 classifiers as (
-    select * from permutations
+    select
+        *,
+        'all' as segment_name
+    from permutations
     where method = 'c2st'
 ),
 
@@ -73,7 +76,7 @@ items as (
         on evidence.monitor_name = classifiers.monitor_name
         and evidence.feature_name = classifiers.feature_name
         and evidence.window_start = classifiers.window_start
-        and evidence.segment_name = 'all'
+        and evidence.segment_name = classifiers.segment_name
 
     union all
 
