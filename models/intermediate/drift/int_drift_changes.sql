@@ -253,26 +253,7 @@ freed as {{ evalhouse.materialized() }} (
     from summed
 ),
 
-guessed as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
-    from freed
-),
-
-refined_once as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
-    from guessed
-),
-
-refined_twice as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
-    from refined_once
-),
+{{ evalhouse.critical_value_steps('freed') }},
 
 tested as {{ evalhouse.materialized() }} (
     select

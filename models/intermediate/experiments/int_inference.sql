@@ -60,27 +60,7 @@ tested as {{ evalhouse.materialized() }} (
     from classified
 ),
 
--- The t quantile in three steps: a guess and two refinements (see student_t_quantile_refine).
-guessed as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
-    from tested
-),
-
-refined_once as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
-    from guessed
-),
-
-refined_twice as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
-    from refined_once
-),
+{{ evalhouse.critical_value_steps('tested') }},
 
 -- The pieces of Fieller's interval, written for the effect over the control value so that nothing cancels when the two
 -- are close: roots of (difference - r * control)^2 = t^2 * variance of that.

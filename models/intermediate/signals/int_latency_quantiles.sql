@@ -58,30 +58,17 @@ unit_sums as {{ evalhouse.materialized() }} (
     group by slice_number
 ),
 
-guessed as {{ evalhouse.materialized() }} (
+squared as {{ evalhouse.materialized() }} (
     select
-        *,
-        {%- for name in quantiles %}
+        *
+        {%- for name in quantiles %},
         {{ name }}_squares - 2 * {{ name }}_share * {{ name }}_products + {{ name }}_share * {{ name }}_share * ww
-            as {{ name }}_errors,
+            as {{ name }}_errors
         {%- endfor %}
-        {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
     from unit_sums
 ),
 
-refined_once as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
-    from guessed
-),
-
-refined_twice as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
-    from refined_once
-),
+{{ evalhouse.critical_value_steps('squared') }},
 
 share_errors as {{ evalhouse.materialized() }} (
     select

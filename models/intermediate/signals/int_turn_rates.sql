@@ -61,6 +61,8 @@ spread as {{ evalhouse.materialized() }} (
     from rated
 ),
 
+{{ evalhouse.critical_value_steps('spread') }},
+
 varied as {{ evalhouse.materialized() }} (
     select
         *,
@@ -69,9 +71,8 @@ varied as {{ evalhouse.materialized() }} (
             when events = 0 or events = turns_known then null
             when squared_errors > 1e-13 * squared_terms
                 then units / (units - 1) * squared_errors / (weight * weight)
-        end as variance,
-        {{ evalhouse.student_t_quantile_guess('tail', 'degrees_of_freedom') }} as critical_guess
-    from spread
+        end as variance
+    from refined_twice
 ),
 
 sized as {{ evalhouse.materialized() }} (
@@ -82,8 +83,7 @@ sized as {{ evalhouse.materialized() }} (
             when variance is not null then rate * (1 - rate) / variance
             when rate > 0 and rate < 1 then cast(turns_known as {{ double }})
             else size_in_units
-        end as seen_size,
-        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
+        end as seen_size
     from varied
 ),
 
@@ -93,8 +93,7 @@ blended as {{ evalhouse.materialized() }} (
         1 / (
             (1 - unseen_share) / seen_size
             + unseen_share / case when size_in_units < seen_size then size_in_units else seen_size end
-        ) as effective_size,
-        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value
+        ) as effective_size
     from sized
 ),
 

@@ -109,29 +109,22 @@ refused as {{ evalhouse.materialized() }} (
     from judged
 ),
 
-guessed as {{ evalhouse.materialized() }} (
+scored as {{ evalhouse.materialized() }} (
     select
         *,
         cast(scarcest_units - 1 as {{ double }}) as degrees_of_freedom,
-        (auc - 0.5) / auc_error as t_statistic,
-        {{ evalhouse.student_t_quantile_guess('tail', 'scarcest_units - 1') }} as critical_guess
+        (auc - 0.5) / auc_error as t_statistic
     from refused
     where refused_because is null
 ),
 
-refined_once as {{ evalhouse.materialized() }} (
-    select
-        *,
-        {{ evalhouse.student_t_quantile_refine('critical_guess', 'tail', 'degrees_of_freedom') }} as critical_once
-    from guessed
-),
+{{ evalhouse.critical_value_steps('scored') }},
 
-refined_twice as {{ evalhouse.materialized() }} (
+tested as {{ evalhouse.materialized() }} (
     select
         *,
-        {{ evalhouse.student_t_quantile_refine('critical_once', 'tail', 'degrees_of_freedom') }} as critical_value,
         {{ evalhouse.student_t_two_sided_p('t_statistic', 'degrees_of_freedom') }} as p_value
-    from refined_once
+    from refined_twice
 ),
 
 -- Benjamini and Hochberg over the signals and values of a label and dimension.
@@ -145,10 +138,10 @@ ordered as (
         -- On the scale of log odds an interval of the area stays within 0 and 1.
         ln(auc / (1 - auc)) as log_odds,
         critical_value * auc_error / (auc * (1 - auc)) as log_odds_half_width
-    from refined_twice
+    from tested
 ),
 
-tested as (
+adjusted as (
     select
         *,
         min(p_value * tests / place) over (
@@ -172,10 +165,10 @@ select
     refused.mean_with as label_mean_with_signal,
     refused.mean_without as label_mean_without_signal,
     case when refused.refused_because is null then refused.mean_with - refused.mean_without end as lift,
-    refused.mean_with - refused.mean_without - tested.critical_value * refused.lift_error as lift_ci_lower,
-    refused.mean_with - refused.mean_without + tested.critical_value * refused.lift_error as lift_ci_upper,
-    tested.p_value,
-    case when tested.least_adjusted > 1 then cast(1 as {{ double }}) else tested.least_adjusted end
+    refused.mean_with - refused.mean_without - adjusted.critical_value * refused.lift_error as lift_ci_lower,
+    refused.mean_with - refused.mean_without + adjusted.critical_value * refused.lift_error as lift_ci_upper,
+    adjusted.p_value,
+    case when adjusted.least_adjusted > 1 then cast(1 as {{ double }}) else adjusted.least_adjusted end
         as p_value_adjusted,
     case
         when refused.refused_because is null then 'ok'
@@ -184,4 +177,4 @@ select
     end as status,
     refused.refused_because as status_reason
 from refused
-left join tested on {{ evalhouse.joined('refused', 'tested', key) }}
+left join adjusted on {{ evalhouse.joined('refused', 'adjusted', key) }}
