@@ -1,0 +1,91 @@
+{#- What ties a day's failures to those of each of the seven days before: units that are there on both. Everything that a
+    sum over eight days needs comes from here by day, so that no unit's day is written once for every day that
+    follows. -#}
+{%- set slice = 'model_version, dimension_name, dimension_value' -%}
+{%- set modes = evalhouse.failure_mode_rules() -%}
+{%- set bases = modes | map(attribute='base') | unique | list -%}
+{%- set names = bases + modes | map(attribute='name') | list -%}
+{%- set a_week_before = dbt.dateadd('day', -7, 'unit_days.turn_date') %}
+
+with unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
+),
+
+numbers as (
+    select * from {{ ref('evalhouse', 'numbers') }}
+),
+
+pairs as (
+    select
+        unit_days.turn_date,
+        {{ evalhouse.qualified('unit_days', slice) }},
+        unit_days.unit_id,
+        {{ dbt.datediff('days_before.turn_date', 'unit_days.turn_date', 'day') }} as days_between,
+        {%- for name in names %}
+        unit_days.{{ name }}__weight as {{ name }}__now,
+        days_before.{{ name }}__weight as {{ name }}__before{{ ',' if not loop.last }}
+        {%- endfor %}
+    from unit_days
+    inner join unit_days as days_before
+        on unit_days.unit_id = days_before.unit_id
+        and {{ evalhouse.joined('unit_days', 'days_before', slice) }}
+        and unit_days.turn_date > days_before.turn_date
+        and days_before.turn_date >= cast({{ a_week_before }} as date)
+),
+
+products as (
+    select
+        turn_date,
+        {{ slice }},
+        days_between,
+        {%- for base in bases %}
+        sum({{ base }}__now * {{ base }}__before) as {{ base }}__now_before,
+        {%- endfor %}
+        {%- for mode in modes %}
+        sum({{ mode.name }}__now * {{ mode.name }}__before) as {{ mode.name }}__now_before,
+        sum({{ mode.name }}__now * {{ mode.base }}__before) as {{ mode.name }}__now_base_before,
+        sum({{ mode.name }}__before * {{ mode.base }}__now) as {{ mode.name }}__before_base_now
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from pairs
+    group by turn_date, {{ slice }}, days_between
+),
+
+latest as (
+    select
+        turn_date,
+        {{ slice }},
+        unit_id,
+        {%- for name in names %}
+        min(case when {{ name }}__now > 0 and {{ name }}__before > 0 then days_between end) as {{ name }}__latest
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from pairs
+    group by turn_date, {{ slice }}, unit_id
+),
+
+returns as (
+    select
+        latest.turn_date,
+        {{ evalhouse.qualified('latest', slice) }},
+        numbers.n as days_between,
+        {%- for name in names %}
+        count(case when latest.{{ name }}__latest = numbers.n then 1 end) as {{ name }}__units
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from latest
+    cross join numbers
+    where numbers.n between 1 and 7
+    group by latest.turn_date, {{ evalhouse.qualified('latest', slice) }}, numbers.n
+)
+
+select
+    products.*,
+    {%- for name in names %}
+    returns.{{ name }}__units{{ ',' if not loop.last }}
+    {%- endfor %}
+from products
+inner join returns
+    on products.turn_date = returns.turn_date
+    and {{ evalhouse.joined('products', 'returns', slice) }}
+    and products.days_between = returns.days_between
