@@ -52,8 +52,18 @@ lint: setup  ## ruff, and sqlfluff over the SQL
 	$(BIN)/ruff check .
 	$(BIN)/python scripts/lint_sql.py
 
-bench: setup  ## time the package against the hand-written plans
-	$(BIN)/python scripts/bench.py
+# ARGS: suites and options, see docs/benchmarks.md. Without the peer's environment the benchmark goes on, and says so.
+bench: setup  ## time the package against hand-written plans and a peer
+	@$(MAKE) .venv-bench/.installed || echo "tea-tasting could not be installed"
+	$(BIN)/python scripts/bench.py $(ARGS)
+
+.venv-bench/.installed: requirements-bench.lock
+	@if cmp -s $< $@; then touch $@; exit 0; fi; \
+	echo "installing $< into .venv-bench"; \
+	$(PYTHON) -m venv --clear .venv-bench; \
+	.venv-bench/bin/python -m pip install -qq --disable-pip-version-check -r $<; \
+	.venv-bench/bin/python -m compileall -qq -j 2 .venv-bench/lib > /dev/null || true; \
+	cp $< $@
 
 docs: export EVALHOUSE_DUCKDB_PATH := $(CURDIR)/target/docs.duckdb
 docs: setup  ## write the documentation site to target/

@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 
-TARGET_RATIO = 1.5
 NUMBERS = [f"n{number}" for number in range(1, 11)]
 CATEGORIES = [f"c{number}" for number in range(1, 11)]
 LEVELS = [2, 3, 5, 8, 10, 12, 20, 30, 40, 50]
@@ -68,6 +67,12 @@ def generate(connection: duckdb.DuckDBPyConnection, rows: int) -> int:
         """
     )
     return 2 * rows
+
+
+def make(database: Path, rows: int) -> None:
+    """Writes the tables into a DuckDB file."""
+    with duckdb.connect(str(database)) as connection:
+        generate(connection, rows)
 
 
 def plan() -> str:
@@ -144,15 +149,3 @@ def largest_difference(database: Path) -> float:
             if found is not None:
                 worst = max(worst, abs(found - expected) / max(abs(expected), 1e-12))
     return worst
-
-
-def summary(record: dict[str, Any]) -> list[str]:
-    medians = record["medians"]
-    built = medians["package"]["wall"] - medians["fixed"]["wall"]
-    verdict = "met" if record["ratio"] <= TARGET_RATIO else "not met"
-    return [
-        f"Drift, 20 columns, {record['rows']:,} rows a side: {built:.1f} s beyond dbt's fixed cost of "
-        f"{medians['fixed']['wall']:.1f} s, hand-written plan {medians['reference']['wall']:.1f} s",
-        f"ratio {record['ratio']:.2f}, target {TARGET_RATIO:g} ({verdict}); numbers agree to "
-        f"{record['largest_difference']:.0e}",
-    ]

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
-TARGET_RATIO = 4.0
 VARIABLES = {
     "raw_schema": "raw",
     "inputs": ["exposures", "outcomes", "traces"],
@@ -114,6 +112,12 @@ def generate(connection: duckdb.DuckDBPyConnection, turns: int) -> int:
     return connection.execute("select count(*) from raw.traces").fetchone()[0]
 
 
+def make(database: Path, turns: int) -> None:
+    """Writes the tables into a DuckDB file."""
+    with duckdb.connect(str(database)) as connection:
+        generate(connection, turns)
+
+
 def scans_of_raw_traces(database: Path, target: Path) -> dict[str, int]:
     """How often the plan of each model that was run scans the raw table."""
     results = json.loads((target / "run_results.json").read_text())["results"]
@@ -129,17 +133,3 @@ def scans_of_raw_traces(database: Path, target: Path) -> dict[str, int]:
                 if scans:
                     found[name] = scans
     return found
-
-
-def summary(record: dict[str, Any]) -> list[str]:
-    scans = sum(record["scans_of_raw_traces"].values())
-    per_million = 1e6 / record["turns"]
-    medians = record["medians"]
-    verdict = "met" if record["ratio"] <= TARGET_RATIO else "not met"
-    built = medians["package"]["wall"] - medians["fixed"]["wall"]
-    return [
-        f"{record['turns']:,} turns with text: {built * per_million:.1f} s per million beyond dbt's fixed cost, "
-        f"{medians['reference']['wall'] * per_million:.1f} s for comparing words with the turn before",
-        f"ratio {record['ratio']:.2f}, target {TARGET_RATIO:g} ({verdict})",
-        f"scans of raw.traces on the way to turns: {scans} ({', '.join(record['scans_of_raw_traces'])})",
-    ]

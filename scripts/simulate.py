@@ -794,7 +794,7 @@ def main() -> int:
     parser.add_argument("--work-dir", type=Path, default=calibrate.ROOT / "bench_results" / "work" / "over_time")
     parser.add_argument("--experiments", type=int, help="at most so many a family")
     parser.add_argument("--family", action="append", choices=list(FAMILIES))
-    parser.add_argument("--quick", action="store_true", help="the small sample of make bench")
+    parser.add_argument("--quick", action="store_true", help="the small sample of the benchmark's suite calibration")
     parser.add_argument("--table", action="store_true", help="only print what the results so far say")
     parser.add_argument("--document", action="store_true", help="the same, and write it into docs/calibration.md")
     arguments = parser.parse_args()
