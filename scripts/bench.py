@@ -33,7 +33,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench_results"
-SMALL_SET = ("full", "incremental")
+SMALL_SET = ("full", "incremental", "signals")
 QUICK_EXPERIMENTS = 200
 QUICK_SIZES = [100, 500]
 

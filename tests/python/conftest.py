@@ -17,6 +17,7 @@ SHORT = (
     "test_statistics.py",
     "test_calibration.py",
     "test_harness.py",
+    "test_bench.py",
 )
 
 
