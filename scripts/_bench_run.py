@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -219,6 +220,36 @@ def surroundings() -> dict[str, Any]:
         },
         "versions": {"python": platform.python_version(), **packages, "peer": peer_versions()},
     }
+
+
+def load() -> float:
+    """The load average of the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+class Bystanders:
+    """How much of the machine other programs took since this was made: a share of all cores, or None off Linux."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        path = Path("/proc/stat")
+        if not path.exists():
+            return None
+        ticks = [int(number) for number in path.read_text().splitlines()[0].split()[1:9]]
+        seconds = [number / os.sysconf("SC_CLK_TCK") for number in ticks]
+        idle = seconds[3] + seconds[4]
+        own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(seconds), sum(seconds) - idle, own
+
+    def share(self) -> float | None:
+        """Busy time that is not of this process and what it waited for, of all time."""
+        if self._start is None:
+            return None
+        total, busy, own = (new - old for new, old in zip(self._now(), self._start, strict=True))
+        return round(max(0.0, busy - own) / total, 3) if total else 0.0
 
 
 def cpu_lines() -> list[str]:

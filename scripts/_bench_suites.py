@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,11 +92,6 @@ class Outcome:
 def engine(work: Path, own: Mapping[str, Any], suite: str, **defaults: Any) -> Engine:
     """The engine of a suite: what the command line says goes before the suite's defaults."""
     return Engine(work / suite, **{**defaults, **{name: value for name, value in own.items() if value}})
-
-
-def load() -> float:
-    """The load average of the last minute."""
-    return round(os.getloadavg()[0], 2)
 
 
 def clean(folder: Path) -> None:

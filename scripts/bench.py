@@ -34,20 +34,23 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench_results"
 SMALL_SET = ("full", "incremental", "signals")
+# The share of the machine that others may take before a warning.
+QUIET = 0.05
 QUICK_EXPERIMENTS = 200
 QUICK_SIZES = [100, 500]
 
 
 def run_suite(name: str, options: _bench_suites.Options, console: Console) -> tuple[dict[str, Any], list[Line]]:
     """A suite's record and its lines. One that fails leaves its error in both, and the next one runs."""
-    record: dict[str, Any] = {"load_before": _bench_suites.load()}
-    started = time.perf_counter()
+    record: dict[str, Any] = {"load_before": _bench_run.load()}
+    started, bystanders = time.perf_counter(), _bench_run.Bystanders()
     try:
         outcome = _bench_suites.SUITES[name](options)
     except _bench_run.Failed as error:
         console.print(f"{name} failed: {error}", style="red", markup=False)
         return {**record, "error": str(error)}, [Line(name, "failed, see above")]
-    record |= {"seconds": time.perf_counter() - started, "load_after": _bench_suites.load()}
+    record |= {"seconds": time.perf_counter() - started, "load_after": _bench_run.load()}
+    record |= {"share_of_others": bystanders.share()}
     record |= {"lines": [{**dataclasses.asdict(line), "is_met": line.is_met} for line in outcome.lines]}
     return {**record, **outcome.details, "models": outcome.models}, outcome.lines
 
@@ -204,9 +207,12 @@ def main() -> int:
             _bench_suites.clean(arguments.work / name)
     print_lines(lines, console)
     print_models(record["suites"], console)
-    loads = [suite["load_before"] for suite in record["suites"].values() if "load_before" in suite]
-    if loads and max(loads) > 0.5:
-        console.print(f"The machine was not idle: load average {max(loads):.1f} before a suite.", style="yellow")
+    for name, suite in record["suites"].items():
+        if (suite.get("share_of_others") or 0) > QUIET:
+            share = f"{suite['share_of_others']:.0%}"
+            console.print(
+                f"{name}: other programs took {share} of the machine; wall times mean little.", style="yellow"
+            )
     console.print(f"Record: {record_run(record).relative_to(ROOT)}")
     return 1 if missed or any("error" in suite for suite in record["suites"].values()) else 0
 

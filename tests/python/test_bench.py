@@ -3,7 +3,10 @@ between two results does not go unseen. What it measures is not tested here."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,8 +58,10 @@ def test_scale_1_is_five_million_units_and_their_rows(raw: duckdb.DuckDBPyConnec
     assert counts["traces"] == pytest.approx(20e6, rel=0.01)
     assert one(raw, "select count(distinct outcome_id) from raw.outcomes")[0] / SCALE == pytest.approx(50e6, rel=1e-3)
     spans = {"exposures": ("exposed_at", 0), "outcomes": ("occurred_at", -28), "traces": ("started_at", 0)}
-    for table, (time, first) in spans.items():
-        low, high, days = one(raw, f"select min({time}), max({time}), count(distinct {time}::date) from raw.{table}")
+    for table, (column, first) in spans.items():
+        low, high, days = one(
+            raw, f"select min({column}), max({column}), count(distinct {column}::date) from raw.{table}"
+        )
         assert (str(low.date()), str(high.date())) == (data.day(first), data.day(27))
         assert days == 28 - first
 
@@ -169,9 +174,9 @@ def test_a_day_that_is_held_back_comes_with_late_and_corrected_rows() -> None:
     columns = "unit_id, event_name, occurred_at, value, outcome_id"
     with generated(days=29, tables=("outcomes",)) as whole, generated(days=28, hold_back=True) as parts:
         cut = data.day(28)
-        for table, time in (("exposures", "exposed_at"), ("outcomes", "occurred_at"), ("traces", "started_at")):
-            assert one(parts, f"select count(*) from raw.{table} where {time} >= '{cut}'") == (0,)
-            assert one(parts, f"select count(*) from held_back.{table} where {time} >= '{cut}'")[0] > 0
+        for table, column in (("exposures", "exposed_at"), ("outcomes", "occurred_at"), ("traces", "started_at")):
+            assert one(parts, f"select count(*) from raw.{table} where {column} >= '{cut}'") == (0,)
+            assert one(parts, f"select count(*) from held_back.{table} where {column} >= '{cut}'")[0] > 0
         late, corrected = one(
             parts,
             f"""
@@ -319,6 +324,23 @@ def test_a_process_is_measured_with_what_it_started(tmp_path: Path) -> None:
     with pytest.raises(run.Failed, match="exit code 3") as caught:
         run.measure([sys.executable, "-c", "raise SystemExit(3)"])
     assert caught.value.usage["cpu"] > 0
+
+
+def test_what_other_programs_take_is_told_from_our_own_work() -> None:
+    own = run.Bystanders()
+    burn = "import time; t = time.process_time()\nwhile time.process_time() < t + 0.5: pass"
+    run.measure([sys.executable, "-c", burn])
+    mine = own.share()
+    others = run.Bystanders()
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{burn}\nimport sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as busy:
+        time.sleep(1.5)
+        # Not waited for yet: somebody else's.
+        theirs = others.share()
+        busy.stdin.close()
+    if sys.platform == "linux":
+        assert 0 <= mine <= 1 and 0.5 / (1.5 * 2 * os.cpu_count()) < theirs <= 1
 
 
 def test_settings_reach_the_profile_and_the_command_line_goes_first(tmp_path: Path) -> None:
