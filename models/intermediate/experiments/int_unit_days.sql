@@ -7,13 +7,10 @@
     metric, a source, the lookback or what the registry says about who was exposed has changed. A row without a unit
     stands for a stored day that has to go even if nothing takes its place.
 -#}
-{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
-    new one. -#}
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='experiment_id, activity_date',
-    on_schema_change='sync_all_columns'
+    on_schema_change='sync_all_columns',
+    **evalhouse.incremental_by(['experiment_id', 'activity_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}
@@ -70,7 +67,7 @@ sources_read as (
 registered_variations as (
     select
         experiment_id,
-        {{ dbt.listagg('variation_id', "','", 'order by variation_id') }} as variation_ids
+        {{ evalhouse.sorted_listagg('variation_id', "','") }} as variation_ids
     from variations
     group by experiment_id
 ),
