@@ -1,5 +1,6 @@
-{#- CTEs that add `critical_value` to one that has `tail` and `degrees_of_freedom`: Student's t with that upper tail, by a
-    guess and two refinements, each a step of its own (see student_t_quantile_refine). The last one is refined_twice. -#}
+{#- CTEs that add `critical_value` to one that has `tail` and `degrees_of_freedom`: Student's t with that upper tail, by
+    a guess and two refinements, each a step of its own (see student_t_quantile_refine). The last one is refined_twice.
+    -#}
 {% macro critical_value_steps(of) -%}
 guessed as {{ evalhouse.materialized() }} (
     select

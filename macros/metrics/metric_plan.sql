@@ -46,6 +46,12 @@
     {{ return(plan) }}
 {%- endmacro %}
 
+{#- The planned measures that totals of a period ('before' or 'after' first exposure) aggregate. -#}
+{% macro measures_of(plan, period) -%}
+    {%- set names = plan.totals | selectattr('period', 'equalto', period) | map(attribute='measure') | list -%}
+    {{ return(plan.measures | selectattr('name', 'in', names) | list) }}
+{%- endmacro %}
+
 {#- Seconds from the start of observation until a unit's value is final; none when the metric stays open. -#}
 {% macro _span_seconds(metric) -%}
     {%- if metric.window_hours is not none -%}

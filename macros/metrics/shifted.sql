@@ -3,6 +3,6 @@
     {%- if seconds == 0 -%}
         {{ time }}
     {%- else -%}
-        {{ evalhouse.time_added('second', seconds, time) }}
+        {{ dbt.dateadd('second', seconds, time) }}
     {%- endif -%}
 {%- endmacro %}

@@ -33,6 +33,13 @@
     {{ return(names + evalhouse.moment_pairs(metric)) }}
 {%- endmacro %}
 
+{#- Every name that `step_sums` may give, and the covariance of every pair of parts. -#}
+{% macro step_sum_names() -%}
+    {{ return([
+        'n', 'z', 'y', 'yy', 'd', 'dd', 'x', 'xx', 'w', 'ww', 'zx', 'yd', 'xw', 'yx', 'yw', 'dx', 'dw'
+    ]) }}
+{%- endmacro %}
+
 {#- What one row of `changes` adds to such a sum: a value that begins to hold counts once, one that ends is taken
     back. -#}
 {% macro step_sum(metric, name) -%}

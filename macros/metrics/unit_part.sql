@@ -19,10 +19,23 @@
             {%- set upper = bound ~ '_upper' -%}
             {%- set lower = 'least(' ~ bound ~ '_lower, 0)' -%}
         {%- endif -%}
-        case
-            when {{ column }} > {{ upper }} then {{ upper }}
-            when {{ column }} < {{ lower }} then {{ lower }}
-            else {{ column }}
-        end{{ centre }}
+        {{ evalhouse.clamped(column, lower, upper) }}{{ centre }}
     {%- endif -%}
+{%- endmacro %}
+
+{#- A value within the metric's absolute cap, if it has one. -#}
+{% macro limited(metric, value) -%}
+    {%- if metric.cap and metric.cap.kind == 'absolute' -%}
+        {{ evalhouse.clamped('(' ~ value ~ ')', '-' ~ metric.cap.value, metric.cap.value) }}
+    {%- else -%}
+        {{ value }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro clamped(value, lower, upper) -%}
+        case
+            when {{ value }} > {{ upper }} then {{ upper }}
+            when {{ value }} < {{ lower }} then {{ lower }}
+            else {{ value }}
+        end
 {%- endmacro %}

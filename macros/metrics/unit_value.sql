@@ -2,28 +2,55 @@
     `missing: exclude`, has no row; otherwise a unit without rows counts as zero. -#}
 {% macro unit_value(metric, mature, horizon_at) -%}
     {%- set total = 'unit_totals.' ~ metric.numerator -%}
-    {%- if metric.type == 'participation' and (horizon_at or metric.span_seconds is not none) -%}
+    {%- if metric.type == 'participation' and not horizon_at and metric.span_seconds is none -%}
+        case when {{ mature }} then coalesce({{ total }}, 0) end
+    {%- else -%}
         case
-            when {{ mature }} then {{ evalhouse.share_of_days(
-                'coalesce(' ~ total ~ ', 0)',
-                evalhouse.observed_days(metric, 'unit_totals.first_exposed_at', horizon_at)
+            when {{ mature }} then {{ evalhouse.value_of_totals(
+                metric, total, 'unit_totals.' ~ metric.denominator_total, horizon_at
             ) }}
         end
-    {%- elif metric.missing == 'exclude' and metric.type == 'ratio' -%}
-        case
-            when {{ mature }} and unit_totals.{{ metric.denominator_total }} is not null then coalesce({{ total }}, 0)
-        end
-    {%- elif metric.missing == 'exclude' -%}
-        case when {{ mature }} then {{ total }} end
-    {%- else -%}
-        case when {{ mature }} then coalesce({{ total }}, 0) end
     {%- endif -%}
 {%- endmacro %}
 
 {% macro unit_denominator(metric, mature) -%}
-    {%- set total = 'unit_totals.' ~ metric.denominator_total -%}
-    {%- set value = total if metric.missing == 'exclude' else 'coalesce(' ~ total ~ ', 0)' -%}
-    case when {{ mature }} then {{ value }} end
+    case
+        when {{ mature }} then {{ evalhouse.denominator_of_totals(metric, 'unit_totals.' ~ metric.denominator_total) }}
+    end
+{%- endmacro %}
+
+{#- Value of a metric that counts, from the totals of its unit; `none` stands for a unit without any row. -#}
+{% macro value_of_totals(metric, numerator, denominator, horizon_at=none) -%}
+    {%- set number = 'coalesce(' ~ numerator ~ ', 0)' if numerator is not none
+        else 'cast(0 as ' ~ evalhouse.type_double() ~ ')' -%}
+    {%- if metric.missing == 'exclude' and numerator is none -%}
+        cast(null as {{ evalhouse.type_double() }})
+    {%- elif metric.type == 'participation' -%}
+        {{ evalhouse.share_of_days(
+            number, evalhouse.observed_days(metric, 'unit_totals.first_exposed_at', horizon_at)
+        ) }}
+    {%- elif metric.missing == 'exclude' and metric.type == 'ratio' -%}
+        case when {{ denominator }} is not null then {{ number }} end
+    {%- elif metric.missing == 'exclude' -%}
+        {{ numerator }}
+    {%- else -%}
+        {{ number }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro denominator_of_totals(metric, denominator) -%}
+    {%- if metric.type != 'ratio' or (metric.missing == 'exclude' and denominator is none) -%}
+        cast(null as {{ evalhouse.type_double() }})
+    {%- elif denominator is none -%}
+        cast(0 as {{ evalhouse.type_double() }})
+    {%- else -%}
+        {{ denominator if metric.missing == 'exclude' else 'coalesce(' ~ denominator ~ ', 0)' }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- A total before first exposure of a unit that counts: where rows may be missing it stays null. -#}
+{% macro total_before(metric, total) -%}
+    {{ return(total if metric.missing == 'exclude' else 'coalesce(' ~ total ~ ', 0)') }}
 {%- endmacro %}
 
 {#- Value before first exposure, for the units whose value counts. Where rows may be missing it stays null here: the
@@ -53,16 +80,15 @@
 {%- endmacro %}
 
 {#- Every part of a metric for one unit, as columns <metric>__<part>: what its totals or its funnel make of it up to
-    `horizon_at`. Without one it is what they are at the end of the day `unit_totals.valid_from`; there a participation
-    without a window stays the number of active days. -#}
+    `horizon_at`. Without one it is what the totals given are worth; there a participation without a window stays the
+    number of active days. -#}
 {% macro unit_parts(metric, mature, horizon_at) -%}
     {%- set name = metric.name -%}
     {%- if metric.type == 'funnel' -%}
+        {%- set reached = 'funnels.' ~ name ~ '__reached_at is not null' if horizon_at
+            else 'unit_totals.' ~ name ~ '__is_reached' %}
         case
-            when {{ mature }} and
-            {%- if horizon_at %} funnels.{{ name }}__reached_at is not null
-            {%- else %} cast(funnels.{{ name }}__reached_at as date) <= unit_totals.valid_from
-            {%- endif %} then 1
+            when {{ mature }} and {{ reached }} then 1
             when {{ mature }} then 0
         end as {{ name }}__y
     {%- else -%}

@@ -438,8 +438,7 @@ def _invoke(words: Sequence[str], environment: Mapping[str, str]) -> DbtResult:
     directory = os.getcwd()
     os.environ.update(environment)
     try:
-        with quick_dbt.one_configuration():
-            outcome = dbtRunner(callbacks=[keep]).invoke(list(words))
+        outcome = dbtRunner(callbacks=[keep]).invoke(list(words))
     finally:
         os.chdir(directory)
         for name, value in before.items():

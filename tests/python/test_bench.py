@@ -3,7 +3,6 @@ between two results does not go unseen. What it measures is not tested here."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -349,43 +348,6 @@ def test_settings_reach_the_profile_and_the_command_line_goes_first(tmp_path: Pa
     assert (engine.settings["memory_limit"], engine.settings["threads"]) == ("2GB", 1)
     assert engine.settings["TimeZone"] == "UTC"
     assert "memory_limit: 2GB" in (tmp_path / "memory" / "profiles.yml").read_text()
-
-
-def test_data_that_were_kept_serve_again_if_they_are_of_the_same_making(tmp_path: Path) -> None:
-    engine = run.Engine(tmp_path)
-    path, rows = engine.generate("made", "--scale", "0.0001", "--tables", "exposures")
-    with duckdb.connect(str(path)) as connection:
-        assert one(connection, "select count(*) from raw.exposures") == (rows["exposures"],)
-        connection.execute("create table mark (x int)")
-    assert engine.generate("made", "--scale", "0.0001", "--tables", "exposures") == (path, rows)
-    with duckdb.connect(str(path), read_only=True) as connection:
-        assert connection.execute("from mark").fetchall() == []
-    _, other = engine.generate("made", "--scale", "0.0002", "--tables", "exposures")
-    assert other["exposures"] > 1.5 * rows["exposures"]
-    with duckdb.connect(str(path), read_only=True) as connection, pytest.raises(duckdb.CatalogException):
-        connection.execute("from mark")
-
-
-def test_models_that_were_not_built_are_named(tmp_path: Path) -> None:
-    kinds = {"a": "table", "b": "table", "c": "ephemeral", "d": "view"}
-    nodes = {
-        f"model.evalhouse.{name}": {"name": name, "resource_type": "model", "config": {"materialized": kind}}
-        for name, kind in kinds.items()
-    }
-    nodes["test.evalhouse.t"] = {"name": "t", "resource_type": "test", "config": {"materialized": "test"}}
-    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
-    assert run.unfinished(tmp_path) == ["a", "b", "d"]
-    results = [{"unique_id": "model.evalhouse.a", "status": "success"}]
-    results += [{"unique_id": "model.evalhouse.b", "status": "error"}]
-    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
-    assert run.unfinished(tmp_path) == ["b", "d"]
-
-
-def test_noise_is_not_a_ratio() -> None:
-    fixed, run_ = {"wall": 5.0}, {"wall": 8.0}
-    assert suites.share(run_, fixed, 2.0) == 1.5
-    assert suites.share(fixed, run_, 2.0) is None
-    assert suites.share(run_, fixed, -2.0) is None
 
 
 @pytest.mark.parametrize(("value", "is_met"), [(1.5, True), (1.51, False), (None, False)])

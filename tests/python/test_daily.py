@@ -494,6 +494,7 @@ class Stream:
 
 MARTS = {
     "int_unit_days": ["experiment_id", "unit_id", "activity_date"],
+    "int_unit_baselines": ["experiment_id", "unit_id"],
     "experiment_results_daily": [*KEY, "as_of_date"],
     "guardrail_checks": CHECK_KEY,
 }
@@ -502,8 +503,9 @@ MARTS = {
 def state(warehouse: harness.Warehouse) -> dict[str, pd.DataFrame]:
     found = {name: warehouse.mart(name) for name in MARTS}
     # Rows without a unit only mark days that were replaced; how far sources were read is each run's own.
-    days = found["int_unit_days"].query("unit_id != ''")
-    found["int_unit_days"] = days.loc[:, ~days.columns.str.endswith("_read_until")]
+    for name in ("int_unit_days", "int_unit_baselines"):
+        rows = found[name].query("unit_id != ''")
+        found[name] = rows.loc[:, ~rows.columns.str.endswith("_read_until")]
     return found
 
 
@@ -517,7 +519,7 @@ def assert_same_state(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFra
 def arrivals(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> list[dict[str, Any]]:
     """Pairs of states, of an incremental warehouse and of a fresh one over the same rows, and what had happened.
 
-    Only int_unit_days keeps anything from run to run, so that most arrivals need to build no more than that.
+    Nothing below int_arm_days keeps anything from run to run, so that most arrivals need to build no more than that.
     """
     inputs = ["exposures", "experiments", "outcomes"]
     before = variables(FEW_METRICS, **FEW, inputs=inputs)
@@ -542,7 +544,7 @@ def arrivals(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -
         if number in (total // 2, total):
             compare(f"after {number} arrivals", before)
         else:
-            grown.dbt("run", vars=before, select=["+int_unit_days"])
+            grown.dbt("run", vars=before, select=["+int_arm_days"])
     stream.ended_at = stream.clock - 5 * DAY
     stream.load(grown)
     compare("after a change of definitions", after)
@@ -598,7 +600,7 @@ def test_a_project_may_force_tables(tmp_path: Path, warehouse_factory: Callable[
     for _ in range(7):
         stream.arrive()
     stream.load(forced)
-    forced.dbt("run", vars=configuration, select=["+int_unit_days"])
+    forced.dbt("run", vars=configuration, select=["+int_arm_days"])
     for _ in range(2):
         stream.arrive()
     stream.load(forced)
@@ -766,7 +768,7 @@ def test_a_source_that_comes_back_brings_its_days(
         for table, (frame, time) in tables.items():
             until = day_of_stopped if table == stopped else day
             warehouse.load(table, frame[frame[time] < start + pd.Timedelta(days=until)])
-        warehouse.dbt("run", vars=configuration, select=["+int_unit_days"])
+        warehouse.dbt("run", vars=configuration, select=["+int_arm_days"])
     rows = warehouse.mart("int_unit_days").query("unit_id != ''")
     warehouse.close()
     assert len(rows) == 240

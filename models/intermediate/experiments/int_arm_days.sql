@@ -1,30 +1,154 @@
-{#- By how much the sums of every arm, phase and slice change on each day. Their running totals are
-    the sums at every look, squares and products included, and no unit is aggregated twice. -#}
+{#- By how much the sums of every arm, phase and slice change on each day, one row per metric. Their running totals are
+    the sums at every look, squares and products included. Kept and replaced by day, as int_unit_days is; values go on
+    being measured from the centre that an experiment began with, which is stored beside the sums. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='experiment_id, change_date',
+    on_schema_change='sync_all_columns'
+) }}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set settings = evalhouse.settings() -%}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
-{%- set dimensions = evalhouse.exposure_dimensions() -%}
-{%- set key = ['experiment_id', 'variation_id', 'phase_number', 'change_date'] -%}
+{%- set sources = (['exposures'] + plan.measures | map(attribute='fact') | list) | unique | list -%}
+{%- set double = evalhouse.type_double() -%}
+{%- set arm = ['experiment_id', 'variation_id', 'phase_number'] -%}
+{%- set constants = [] -%}
+{%- for metric in metrics -%}
+    {%- for part in evalhouse.metric_parts(metric) -%}
+        {%- if metric.type in ['mean', 'participation', 'ratio'] -%}
+            {%- do constants.append([metric.name, part, 'centre']) -%}
+        {%- endif -%}
+        {%- if metric.missing == 'exclude' and part in ['x', 'w'] -%}
+            {%- do constants.append([metric.name, part, 'mean']) -%}
+        {%- endif -%}
+    {%- endfor -%}
+{%- endfor -%}
+{%- set constant_columns = ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'mean_x', 'mean_w'] -%}
+{%- set definition = [
+    metrics, plan.measures, plan.totals, evalhouse.exposure_dimensions(), settings.facts, settings.raw_schema,
+    settings.source_tables
+] -%}
 
-with changes as (
-    select * from {{ ref('evalhouse', 'int_unit_changes') }}
+with {{ evalhouse.rebuilt_experiments(definition, sources, 'change_date', 'variation_id') }}
+
+new_bounds as (
+    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
 ),
 
-grouped as (
+{%- if is_incremental() %}
+
+stored_bounds as (
     select
-        {{ key | join(',\n        ') }},
-        {%- for dimension in dimensions %}
-        {{ dimension.name }},
+        stored_days.experiment_id
+        {%- for name, part, kind in constants %},
+        max(case when stored_days.metric_name = '{{ name }}' then stored_days.{{ kind }}_{{ part }} end)
+            as {{ name }}__{{ part }}_{{ kind }}
         {%- endfor %}
-        sum(sign) as units
-        {%- for metric in metrics %}
-        {%- for name in evalhouse.step_sums(metric) %},
-        {{ evalhouse.step_sum(metric, name) }} as {{ metric.name }}__{{ name }}
+    from {{ this }} as stored_days
+    inner join experiments
+        on stored_days.experiment_id = experiments.experiment_id
+        and stored_days.change_date < experiments.rebuilt_from
+    where stored_days.variation_id <> ''
+    group by stored_days.experiment_id
+),
+
+bounds as (
+    select
+        new_bounds.experiment_id
+        {%- for name, part, kind in constants %},
+        {%- set column = name ~ '__' ~ part ~ '_' ~ kind %}
+        coalesce(stored_bounds.{{ column }}, new_bounds.{{ column }}) as {{ column }}
         {%- endfor %}
+    from new_bounds
+    left join stored_bounds on new_bounds.experiment_id = stored_bounds.experiment_id
+),
+{%- else %}
+
+bounds as (
+    select * from new_bounds
+),
+{%- endif %}
+
+{{ evalhouse.unit_changes(metrics) }},
+
+{{ evalhouse.unit_change_sums(metrics, arm) }},
+
+kept_constants as (
+    {%- for metric in metrics %}
+    {{ 'union all' if not loop.first }}
+    select
+        experiment_id,
+        '{{ metric.name }}' as metric_name
+        {%- for column in constant_columns %}
+        {%- set kind, part = column.split('_') %},
+        {{ metric.name ~ '__' ~ part ~ '_' ~ kind if [metric.name, part, kind] in constants
+            else 'cast(null as ' ~ double ~ ')' }} as {{ column }}
         {%- endfor %}
-    from changes
-    group by {{ evalhouse.dimension_grouping_sets(key, dimensions) }}
+    from bounds
+    {%- endfor %}
+    {%- if not metrics %}
+    select
+        experiment_id,
+        cast(null as {{ dbt.type_string() }}) as metric_name
+        {%- for column in constant_columns %},
+        cast(null as {{ double }}) as {{ column }}
+        {%- endfor %}
+    from bounds
+    where 1 = 0
+    {%- endif %}
 )
 
+{%- if is_incremental() -%}
+,
+
+replaced_days as (
+    {{ evalhouse.replaced_days('change_date') | indent(4) }}
+)
+{%- endif %}
+
 select
-    {{ evalhouse.dimension_labels(dimensions) | indent(4) }},
-    grouped.*
-from grouped
+    change_sums.experiment_id,
+    change_sums.variation_id,
+    change_sums.phase_number,
+    change_sums.dimension_name,
+    change_sums.dimension_value,
+    change_sums.change_date,
+    change_sums.metric_name,
+    experiments.definition_hash
+    {%- for source in sources %},
+    sources_read.{{ source }}_read_until
+    {%- endfor %}
+    {%- for column in constant_columns %},
+    kept_constants.{{ column }}
+    {%- endfor %}
+    {%- for name in evalhouse.step_sum_names() %},
+    change_sums.{{ name }}
+    {%- endfor %}
+from change_sums
+inner join experiments on change_sums.experiment_id = experiments.experiment_id
+cross join sources_read
+left join kept_constants
+    on change_sums.experiment_id = kept_constants.experiment_id
+    and change_sums.metric_name = kept_constants.metric_name
+{%- if is_incremental() %}
+
+union all
+
+select
+    experiment_id,
+    '' as variation_id,
+    cast(null as {{ dbt.type_bigint() }}) as phase_number,
+    '' as dimension_name,
+    '' as dimension_value,
+    change_date,
+    '' as metric_name,
+    definition_hash
+    {%- for source in sources %},
+    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
+    {%- endfor %}
+    {%- for column in constant_columns + evalhouse.step_sum_names() %},
+    cast(null as {{ double }}) as {{ column }}
+    {%- endfor %}
+from replaced_days
+{%- endif %}

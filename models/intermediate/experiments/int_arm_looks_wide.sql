@@ -3,8 +3,16 @@
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set arm = 'experiment_id, variation_id, phase_number, dimension_name, dimension_value' -%}
 
-with arm_days as (
+{%- set bounded_parts = [] -%}
+{%- for metric in metrics if metric.type in ['mean', 'participation', 'ratio'] -%}
+    {%- for part in evalhouse.metric_parts(metric) -%}
+        {%- do bounded_parts.append([metric.name, part]) -%}
+    {%- endfor -%}
+{%- endfor %}
+
+with metric_days as (
     select * from {{ ref('evalhouse', 'int_arm_days') }}
+    where variation_id <> ''
 ),
 
 looks as (
@@ -12,7 +20,27 @@ looks as (
 ),
 
 bounds as (
-    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
+    select
+        experiment_id
+        {%- for name, part in bounded_parts %},
+        max(case when metric_name = '{{ name }}' then centre_{{ part }} end) as {{ name }}__{{ part }}_centre
+        {%- endfor %}
+    from metric_days
+    group by experiment_id
+),
+
+arm_days as (
+    select
+        {{ arm }},
+        change_date,
+        sum(case when metric_name = '(units)' then n end) as units
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_sums(metric) %},
+        sum(case when metric_name = '{{ metric.name }}' then {{ name }} end) as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
+    from metric_days
+    group by {{ arm }}, change_date
 ),
 
 arms as (

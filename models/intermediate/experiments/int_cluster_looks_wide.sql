@@ -1,54 +1,40 @@
 {#- Units and means of every cluster at every look, by arm, phase and slice: running totals of the daily changes, only
     for experiments whose units come in clusters. -#}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
-{%- set dimensions = evalhouse.exposure_dimensions() -%}
-{%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id', 'change_date'] -%}
+{%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id'] -%}
 {%- set cluster = 'experiment_id, variation_id, phase_number, cluster_id, dimension_name, dimension_value' -%}
 
-with all_changes as (
-    select * from {{ ref('evalhouse', 'int_unit_changes') }}
+with experiments as (
+    select
+        *,
+        cast('0001-01-01' as date) as rebuilt_from
+    from {{ ref('evalhouse', 'int_experiments') }}
+    where is_clustered
 ),
 
 bounds as (
     select * from {{ ref('evalhouse', 'int_metric_bounds') }}
 ),
 
-experiments as (
-    select * from {{ ref('evalhouse', 'int_experiments') }}
-    where is_clustered
-),
-
 looks as (
     select * from {{ ref('evalhouse', 'int_looks') }}
 ),
 
-changes as (
-    select all_changes.*
-    from all_changes
-    inner join experiments on all_changes.experiment_id = experiments.experiment_id
-),
+{{ evalhouse.unit_changes(metrics) }},
 
-grouped as (
-    select
-        {{ key | join(',\n        ') }},
-        {%- for dimension in dimensions %}
-        {{ dimension.name }},
-        {%- endfor %}
-        sum(sign) as units
-        {%- for metric in metrics %}
-        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
-        {{ evalhouse.step_sum(metric, name) }} as {{ metric.name }}__{{ name }}
-        {%- endfor %}
-        {%- endfor %}
-    from changes
-    group by {{ evalhouse.dimension_grouping_sets(key, dimensions) }}
-),
+{{ evalhouse.unit_change_sums(metrics, key) }},
 
 cluster_days as (
     select
-        {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
-        grouped.*
-    from grouped
+        {{ cluster }},
+        change_date
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
+        sum(case when metric_name = '{{ metric.name }}' then {{ name }} end) as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
+    from change_sums
+    group by {{ cluster }}, change_date
 ),
 
 clusters as (

@@ -5,6 +5,7 @@
     phase.
 -#}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['variation_id', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set false_alarm_rate = '1e-6' -%}
 
@@ -21,22 +22,55 @@ declared_phases as (
     where rejected_by is null
 ),
 
--- Attributes are those at first exposure: a later value may be a consequence of the treatment.
-first_exposures as {{ evalhouse.materialized() }} (
+-- Most units see one value of everything, and then the least is the first.
+summaries as {{ evalhouse.materialized() }} (
     select
         experiment_id,
         unit_id,
         min(exposed_at) as first_exposed_at,
         max(exposed_at) as last_exposed_at,
-        {{ evalhouse.value_at_first('variation_id', 'exposed_at') }} as variation_id,
-        {{ evalhouse.value_at_first('cluster_id', 'exposed_at') }} as cluster_id,
-        {%- for dimension in dimensions %}
-        {{ evalhouse.value_at_first(dimension.name, 'exposed_at') }} as {{ dimension.name }},
+        {%- for attribute in attributes %}
+        min({{ attribute }}) as {{ attribute }},
         {%- endfor %}
         min(variation_id) <> max(variation_id) as has_several_variations,
+        {% for attribute in attributes %}{{ ' or ' if not loop.first }}min({{ attribute }}) <> max({{ attribute }})
+        {%- endfor %} as has_changing_attributes,
         count(*) as exposure_rows
     from exposures
     group by experiment_id, unit_id
+),
+
+-- Attributes are those at first exposure: a later value may be a consequence of the treatment.
+first_attributes as (
+    select
+        exposures.experiment_id,
+        exposures.unit_id
+        {%- for attribute in attributes %},
+        {{ evalhouse.value_at_first('exposures.' ~ attribute, 'exposures.exposed_at') }} as {{ attribute }}
+        {%- endfor %}
+    from summaries
+    inner join exposures
+        on summaries.experiment_id = exposures.experiment_id
+        and summaries.unit_id = exposures.unit_id
+    where summaries.has_changing_attributes
+    group by exposures.experiment_id, exposures.unit_id
+),
+
+first_exposures as {{ evalhouse.materialized() }} (
+    select
+        summaries.experiment_id,
+        summaries.unit_id,
+        summaries.first_exposed_at,
+        summaries.last_exposed_at,
+        {%- for attribute in attributes %}
+        coalesce(first_attributes.{{ attribute }}, summaries.{{ attribute }}) as {{ attribute }},
+        {%- endfor %}
+        summaries.has_several_variations,
+        summaries.exposure_rows
+    from summaries
+    left join first_attributes
+        on summaries.experiment_id = first_attributes.experiment_id
+        and summaries.unit_id = first_attributes.unit_id
 ),
 
 -- Until it saw a second variation, a unit counted: what was published then must stay true.

@@ -9,9 +9,17 @@ with metric_events as (
     where counts_until is null or counts_until > counts_from
 ),
 
-unit_changes as (
-    select * from {{ ref('evalhouse', 'int_unit_changes') }}
+{%- if unit_quantile_metrics %}
+
+experiments as (
+    select
+        *,
+        cast('0001-01-01' as date) as rebuilt_from
+    from {{ ref('evalhouse', 'int_experiments') }}
 ),
+
+{{ evalhouse.unit_changes(unit_quantile_metrics) }},
+{%- endif %}
 
 changes as (
     select
@@ -59,9 +67,28 @@ all_changes as (
         {%- endfor %}
         change_date,
         sign,
-        {{ metric.name }}__y as metric_value
-    from unit_changes
+        {{ evalhouse.limited(metric, metric.name ~ '__y') }} as metric_value
+    from unit_moves
     where {{ metric.name }}__y is not null
+    {%- endfor %}
+    {%- for y, sign in [['y', 1], ['earlier_y', -1]] if unit_quantile_metrics %}
+
+    union all
+
+    select
+        metric_name,
+        experiment_id,
+        unit_id,
+        variation_id,
+        cluster_id,
+        {%- for dimension in dimensions %}
+        {{ dimension.name }},
+        {%- endfor %}
+        change_date,
+        cast({{ sign }} as {{ evalhouse.type_double() }}) as sign,
+        {{ y }} as metric_value
+    from unit_steps
+    where {{ y }} is not null
     {%- endfor %}
 ),
 

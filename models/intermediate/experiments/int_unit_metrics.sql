@@ -1,14 +1,11 @@
-{#- One row per analysed unit, one column per metric part: every fact is scanned once for all of its metrics. -#}
+{#- One row per analysed unit, one column per metric part: what its days come to. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
     + dimensions | map(attribute='name') | list -%}
-{%- set measured_facts = plan.measures | map(attribute='fact') | unique | list -%}
 {%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
-{%- set history_days = plan.totals | selectattr('period', 'equalto', 'before') | map(attribute='days') | list -%}
-{%- set longest_history = (history_days + [0]) | max -%}
-{%- set earliest_delay = (plan.totals | map(attribute='delay') | list + [0]) | min -%}
-{%- set earliest_second = (earliest_delay - longest_history * 86400) | round | int -%}
+{%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
+{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 
 with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
@@ -38,42 +35,43 @@ watermarks as (
     {{ evalhouse.fact_watermarks(plan.facts) | indent(4) }}
 ),
 
-{%- for fact in measured_facts %}
 
-{{ fact }}_measures as (
-    {{ evalhouse.fact_measures(fact, plan.measures | selectattr('fact', 'equalto', fact) | list) | indent(4) }}
+unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
 ),
-{%- endfor %}
 
-{%- if plan.totals %}
+baselines as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+),
 
--- Rows of all facts under one another, so that units meet their events in a single join.
-events as (
-    {{ evalhouse.stacked_measures(plan.measures) | indent(4) }}
+sums as (
+    select
+        experiment_id,
+        unit_id
+        {%- for total in totals_after %},
+        {{ 'max' if total.aggregate == 'max' else 'sum' }}({{ total.name }}) as {{ total.name }}
+        {%- endfor %}
+    from unit_days
+    group by experiment_id, unit_id
 ),
 
 unit_totals as (
     select
-        units.experiment_id,
-        units.unit_id
-        {%- for attribute in attributes %},
-        {{ dbt.any_value('units.' ~ attribute) }} as {{ attribute }}
+        units.*
+        {%- for total in totals_after %},
+        {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
         {%- endfor %}
-        {%- for total in plan.totals %},
-        {{ evalhouse.unit_total(total, 'units', 'events') }} as {{ total.name }}
+        {%- for total in totals_before %},
+        baselines.{{ total.name }}
         {%- endfor %}
     from units
-    left join events
-        on units.unit_id = events.fact_unit_id
-        and events.fact_time >= {{ evalhouse.shifted('units.first_exposed_at', earliest_second) }}
-    group by units.experiment_id, units.unit_id
+    left join sums
+        on units.experiment_id = sums.experiment_id
+        and units.unit_id = sums.unit_id
+    left join baselines
+        on units.experiment_id = baselines.experiment_id
+        and units.unit_id = baselines.unit_id
 ),
-{%- else %}
-
-unit_totals as (
-    select * from units
-),
-{%- endif %}
 
 final as (
     select

@@ -1,20 +1,29 @@
-{#- The metrics of each unit as a staircase: one row per unit and day on which something changed (first exposure, an
-    event, a window that ended, a funnel that was completed), valid until the next one. A unit counts until it sees a
+{#- The metrics that move every day, of each unit as a staircase: one row per unit and day on which one of their totals
+    changed (first exposure, an event, a window that ended), valid until the next one. A unit counts until it sees a
     second variation. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
     + dimensions | map(attribute='name') | list -%}
-{%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
-{%- set metrics = [] -%}
+{%- set metrics = plan.metrics | selectattr('moves_daily') | list -%}
+{%- set used_totals = [] -%}
 {%- set ripening_seconds = [] -%}
-{%- for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
-    {%- do metrics.append(metric) -%}
+{%- for metric in metrics -%}
+    {%- do used_totals.extend(
+        [metric.numerator, metric.denominator_total, metric.numerator_before, metric.denominator_before]
+    ) -%}
     {%- do ripening_seconds.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
 {%- endfor -%}
+{%- set totals = plan.totals | selectattr('name', 'in', used_totals) | list -%}
+{%- set totals_after = totals | selectattr('period', 'equalto', 'after') | list -%}
+{%- set totals_before = totals | selectattr('period', 'equalto', 'before') | list -%}
 
 with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+baselines as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
 ),
 
 exposed_units as (
@@ -26,28 +35,34 @@ experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
 ),
 
-{%- if funnels %}
-
-funnels as (
-    select * from {{ ref('evalhouse', 'int_unit_funnels') }}
-),
-{%- endif %}
-
 units as (
     select
         exposed_units.*,
+        cast(exposed_units.first_exposed_at as date) as entry_date,
         experiments.horizon_at,
         experiments.as_of_at
     from exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    {%- if not metrics %}
+    where 1 = 0
+    {%- endif %}
 ),
 
 step_dates as (
     select
         experiment_id,
         unit_id,
+        entry_date as valid_from
+    from units
+    union
+    select
+        experiment_id,
+        unit_id,
         activity_date as valid_from
     from unit_days
+    {%- if totals_after %}
+    where coalesce({{ totals_after | map(attribute='name') | join(', ') }}) is not null
+    {%- endif %}
     {%- for seconds in ripening_seconds | unique if seconds > 0 %}
     union
     select
@@ -56,15 +71,6 @@ step_dates as (
         {{ evalhouse.closing_date(evalhouse.shifted('first_exposed_at', seconds)) }} as valid_from
     from units
     where {{ evalhouse.shifted('first_exposed_at', seconds) }} <= as_of_at
-    {%- endfor %}
-    {%- for metric in funnels %}
-    union
-    select
-        experiment_id,
-        unit_id,
-        cast({{ metric.name }}__reached_at as date) as valid_from
-    from funnels
-    where {{ metric.name }}__reached_at is not null
     {%- endfor %}
 ),
 
@@ -80,11 +86,14 @@ steps as (
         lead(step_dates.valid_from) over (
             partition by step_dates.experiment_id, step_dates.unit_id order by step_dates.valid_from
         ) as next_from
-        {%- for total in plan.totals %},
+        {%- for total in totals_after %},
         {{ 'sum' if total.aggregate != 'max' else 'max' }}(unit_days.{{ total.name }}) over (
             partition by step_dates.experiment_id, step_dates.unit_id order by step_dates.valid_from
             rows between unbounded preceding and current row
         ) as {{ total.name }}
+        {%- endfor %}
+        {%- for total in totals_before %},
+        baselines.{{ total.name }}
         {%- endfor %}
     from step_dates
     inner join units
@@ -94,6 +103,9 @@ steps as (
         on step_dates.experiment_id = unit_days.experiment_id
         and step_dates.unit_id = unit_days.unit_id
         and step_dates.valid_from = unit_days.activity_date
+    left join baselines
+        on step_dates.experiment_id = baselines.experiment_id
+        and step_dates.unit_id = baselines.unit_id
 ),
 
 unit_totals as (
@@ -119,8 +131,3 @@ select
     {{ evalhouse.unit_parts(metric, mature, none) }}
     {%- endfor %}
 from unit_totals
-{%- if funnels %}
-left join funnels
-    on unit_totals.experiment_id = funnels.experiment_id
-    and unit_totals.unit_id = funnels.unit_id
-{%- endif %}

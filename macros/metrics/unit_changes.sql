@@ -1,0 +1,511 @@
+{#-
+    CTEs that say how each unit's values change from day to day, of metrics whose values only change with an event of
+    the unit, a window that ends, or its leaving. On top of `experiments` (experiment_id, rebuilt_from): only changes
+    from that day on are wanted.
+
+    - unit_moves, wide, one row per unit and day on which it begins to count (sign 1: with no event yet) or ceases to
+      (sign -1: with all it had);
+    - unit_steps, long, one row per unit, metric and later day with an event that counts: what the parts are from that
+      day on, and what they were before.
+-#}
+{% macro unit_changes(metrics) -%}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['variation_id', 'phase_number', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
+{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
+{%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
+{%- set funnels = metrics | selectattr('type', 'equalto', 'funnel') | list -%}
+{%- set double = evalhouse.type_double() -%}
+{%- set ripening = {0: []} -%}
+{%- for metric in metrics -%}
+    {%- set seconds = [0, metric.start_seconds + (metric.span_seconds or 0)] | max -%}
+    {%- do ripening.setdefault(seconds, []).append(metric.name) -%}
+{%- endfor -%}
+exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null or excluded_by = 'several_variations'
+),
+
+all_unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+baselines as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+),
+
+{%- if funnels %}
+
+funnels as (
+    select * from {{ ref('evalhouse', 'int_unit_funnels') }}
+),
+{%- endif %}
+
+unit_days as (
+    select all_unit_days.*
+    from all_unit_days
+    inner join experiments on all_unit_days.experiment_id = experiments.experiment_id
+),
+
+-- A unit counts for a metric from the day on which its window is over, or at once, until it sees a second variation.
+members as {{ evalhouse.materialized() }} (
+    select
+        exposed_units.experiment_id,
+        exposed_units.unit_id
+        {%- for attribute in attributes %},
+        exposed_units.{{ attribute }}
+        {%- endfor %},
+        experiments.rebuilt_from,
+        cast(exposed_units.second_variation_at as date) as leaves_on
+        {%- for seconds in ripening %},
+        {%- if seconds == 0 %}
+        cast(exposed_units.first_exposed_at as date) as counts_from_0
+        {%- else %}
+        case
+            when {{ evalhouse.shifted('exposed_units.first_exposed_at', seconds) }} <= experiments.as_of_at
+                then {{ evalhouse.closing_date(evalhouse.shifted('exposed_units.first_exposed_at', seconds)) }}
+        end as counts_from_{{ seconds }}
+        {%- endif %}
+        {%- endfor %}
+        {%- for total in totals_before %},
+        baselines.{{ total.name }}
+        {%- endfor %}
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    left join baselines
+        on exposed_units.experiment_id = baselines.experiment_id
+        and exposed_units.unit_id = baselines.unit_id
+),
+
+newcomers as (
+    select
+        members.*
+        {%- for total in totals_after %},
+        cast(null as {{ double }}) as {{ total.name }}
+        {%- endfor %}
+        {%- for metric in funnels %},
+        false as {{ metric.name }}__is_reached
+        {%- endfor %}
+    from members
+),
+
+beginnings as (
+    {%- for seconds in ripening %}
+    {{ 'union all' if not loop.first }}
+    select
+        unit_totals.experiment_id,
+        unit_totals.unit_id,
+        {%- for attribute in attributes %}
+        unit_totals.{{ attribute }},
+        {%- endfor %}
+        unit_totals.counts_from_{{ seconds }} as change_date,
+        cast(1 as {{ double }}) as sign,
+        {{ seconds == 0 }} as is_analysed
+        {%- for names in ripening.values() %}
+        {%- set counts = 'true' if names == ripening[seconds] else 'false' %}
+        {%- for metric in metrics if metric.name in names %},
+        {{ evalhouse.unit_parts(metric, counts, none) }}
+        {%- endfor %}
+        {%- endfor %}
+    from newcomers as unit_totals
+    where
+        unit_totals.counts_from_{{ seconds }} >= unit_totals.rebuilt_from
+        and (unit_totals.leaves_on is null or unit_totals.counts_from_{{ seconds }} < unit_totals.leaves_on)
+    {%- endfor %}
+),
+
+totals_of_leavers as (
+    select
+        members.experiment_id,
+        members.unit_id
+        {%- for total in totals_after %},
+        {{ 'max' if total.aggregate == 'max' else 'sum' }}(unit_days.{{ total.name }}) as {{ total.name }}
+        {%- endfor %}
+    from members
+    inner join unit_days
+        on members.experiment_id = unit_days.experiment_id
+        and members.unit_id = unit_days.unit_id
+        and unit_days.activity_date < members.leaves_on
+    where members.leaves_on >= members.rebuilt_from
+    group by members.experiment_id, members.unit_id
+),
+
+leavers as (
+    select
+        members.*
+        {%- for total in totals_after %},
+        totals_of_leavers.{{ total.name }}
+        {%- endfor %}
+        {%- for metric in funnels %},
+        coalesce(cast(funnels.{{ metric.name }}__reached_at as date) < members.leaves_on, false)
+            as {{ metric.name }}__is_reached
+        {%- endfor %}
+    from members
+    left join totals_of_leavers
+        on members.experiment_id = totals_of_leavers.experiment_id
+        and members.unit_id = totals_of_leavers.unit_id
+    {%- if funnels %}
+    left join funnels
+        on members.experiment_id = funnels.experiment_id
+        and members.unit_id = funnels.unit_id
+    {%- endif %}
+    where members.leaves_on >= members.rebuilt_from
+),
+
+unit_moves as (
+    select * from beginnings
+
+    union all
+
+    select
+        unit_totals.experiment_id,
+        unit_totals.unit_id,
+        {%- for attribute in attributes %}
+        unit_totals.{{ attribute }},
+        {%- endfor %}
+        unit_totals.leaves_on as change_date,
+        cast(-1 as {{ double }}) as sign,
+        unit_totals.counts_from_0 < unit_totals.leaves_on as is_analysed
+        {%- for seconds, names in ripening.items() %}
+        {%- for metric in metrics if metric.name in names %},
+        {{ evalhouse.unit_parts(metric, 'unit_totals.counts_from_' ~ seconds ~ ' < unit_totals.leaves_on', none) }}
+        {%- endfor %}
+        {%- endfor %}
+    from leavers as unit_totals
+),
+
+{%- if is_incremental() %}
+
+moved_units as (
+    select distinct
+        unit_days.experiment_id,
+        unit_days.unit_id
+    from unit_days
+    inner join experiments
+        on unit_days.experiment_id = experiments.experiment_id
+        and unit_days.activity_date >= experiments.rebuilt_from
+    {%- for seconds in ripening if seconds > 0 %}
+    union
+    select
+        experiment_id,
+        unit_id
+    from members
+    where counts_from_{{ seconds }} >= rebuilt_from
+    {%- endfor %}
+),
+
+moved_unit_days as {{ evalhouse.materialized() }} (
+    select unit_days.*
+    from unit_days
+    inner join moved_units
+        on unit_days.experiment_id = moved_units.experiment_id
+        and unit_days.unit_id = moved_units.unit_id
+),
+{%- endif %}
+
+{%- for metric in metrics %}
+{%- set columns = [['numerator', metric.numerator], ['denominator', metric.denominator_total]] %}
+
+{{ metric.name }}_running as (
+    {%- if metric.type == 'funnel' %}
+    select
+        experiment_id,
+        unit_id,
+        cast({{ metric.name }}__reached_at as date) as activity_date,
+        cast(null as date) as next_date,
+        cast(1 as {{ double }}) as numerator,
+        cast(null as {{ double }}) as earlier_numerator
+    from funnels
+    where {{ metric.name }}__reached_at is not null
+    {%- else %}
+    select
+        experiment_id,
+        unit_id,
+        activity_date,
+        lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
+        {%- for name, total in columns if total %},
+        {%- set aggregate = 'max' if total in totals_after | selectattr('aggregate', 'equalto', 'max')
+            | map(attribute='name') | list else 'sum' %}
+        {{ aggregate }}({{ total }}) over (
+            partition by experiment_id, unit_id order by activity_date
+            rows between unbounded preceding and current row
+        ) as {{ name }},
+        {{ aggregate }}({{ total }}) over (
+            partition by experiment_id, unit_id order by activity_date
+            rows between unbounded preceding and 1 preceding
+        ) as earlier_{{ name }}
+        {%- endfor %}
+    from {{ 'moved_unit_days' if is_incremental() else 'unit_days' }}
+    where
+        {{ metric.numerator }} is not null
+        {%- if metric.denominator_total %}
+        or {{ metric.denominator_total }} is not null
+        {%- endif %}
+    {%- endif %}
+),
+{%- endfor %}
+
+running as (
+    {%- if not metrics %}
+    select
+        cast(null as {{ dbt.type_string() }}) as metric_name,
+        experiment_id,
+        unit_id,
+        activity_date,
+        activity_date as next_date
+        {%- for name in ['y', 'd', 'earlier_y', 'earlier_d', 'empty_y', 'empty_d'] %},
+        cast(null as {{ double }}) as {{ name }}
+        {%- endfor %}
+    from unit_days
+    where 1 = 0
+    {%- endif %}
+    {%- for metric in metrics %}
+    {{ 'union all' if not loop.first }}
+    select
+        '{{ metric.name }}' as metric_name,
+        experiment_id,
+        unit_id,
+        activity_date,
+        next_date,
+        {%- for prefix, age in [['', ''], ['earlier_', 'earlier_'], ['empty_', none]] %}
+        {%- set numerator = age ~ 'numerator' if age is not none else none %}
+        {%- set denominator = age ~ 'denominator' if age is not none else none %}
+        {%- set value = evalhouse.value_of_totals(metric, numerator, denominator) %}
+        {{ evalhouse.limited(metric, value) }} as {{ prefix }}y,
+        {{ evalhouse.limited(metric, evalhouse.denominator_of_totals(metric, denominator)) }} as {{ prefix }}d
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from {{ metric.name }}_running
+    {%- endfor %}
+),
+
+dated_steps as (
+    select
+        running.*,
+        {%- for attribute in attributes %}
+        members.{{ attribute }},
+        {%- endfor %}
+        members.rebuilt_from,
+        members.leaves_on,
+        case
+            {%- for seconds, names in ripening.items() %}
+            {%- if names %}
+            when running.metric_name in ('{{ names | join("', '") }}') then members.counts_from_{{ seconds }}
+            {%- endif %}
+            {%- endfor %}
+            when 1 = 0 then members.counts_from_0
+        end as counts_from,
+        {%- for part, key in [['x', 'numerator_before'], ['w', 'denominator_before']] %}
+        case
+            {%- for metric in metrics if metric[key] %}
+            when running.metric_name = '{{ metric.name }}'
+                then {{ evalhouse.limited(metric, evalhouse.total_before(metric, 'members.' ~ metric[key])) }}
+            {%- endfor %}
+            when 1 = 0 then cast(null as {{ double }})
+        end as {{ part }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from running
+    inner join members
+        on running.experiment_id = members.experiment_id
+        and running.unit_id = members.unit_id
+),
+
+-- Events before the unit counts come in with its first day, all at once.
+unit_steps as (
+    select
+        metric_name,
+        experiment_id,
+        unit_id,
+        {%- for attribute in attributes %}
+        {{ attribute }},
+        {%- endfor %}
+        case when activity_date < counts_from then counts_from else activity_date end as change_date,
+        y,
+        d,
+        case when activity_date <= counts_from then empty_y else earlier_y end as earlier_y,
+        case when activity_date <= counts_from then empty_d else earlier_d end as earlier_d,
+        x,
+        w
+    from dated_steps
+    where
+        counts_from is not null
+        and (next_date is null or next_date > counts_from)
+        and case when activity_date < counts_from then counts_from else activity_date end >= rebuilt_from
+        and (
+            leaves_on is null
+            or case when activity_date < counts_from then counts_from else activity_date end < leaves_on
+        )
+)
+{%- endmacro %}
+
+{#-
+    CTEs that end in `change_sums`: by how much the step sums of every group and slice change on each day, one row per
+    metric; the metric '(units)' counts the units themselves. On top of those of `unit_changes` and of `bounds`, the
+    constants of each experiment (as int_metric_bounds has them). `key` is a list of columns.
+-#}
+{% macro unit_change_sums(metrics, key) -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set dated_key = key + ['change_date'] -%}
+{%- set columns = dated_key + dimensions | map(attribute='name') | list -%}
+{%- set labelled_key = dated_key + ['dimension_name', 'dimension_value'] -%}
+{%- set names = evalhouse.step_sum_names() -%}
+{%- set double = evalhouse.type_double() -%}
+centred_moves as (
+    select
+        {{ evalhouse.qualified('unit_metrics', columns | join(', ')) }},
+        unit_metrics.sign,
+        unit_metrics.is_analysed
+        {%- for metric in metrics %},
+        {{ evalhouse.centred_parts(metric) }}
+        {%- endfor %}
+    from unit_moves as unit_metrics
+    left join bounds on unit_metrics.experiment_id = bounds.experiment_id
+),
+
+grouped_moves as (
+    select
+        {{ columns | join(',\n        ') }},
+        sum(case when is_analysed then sign else 0 end) as units
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_sums(metric) %},
+        {{ evalhouse.step_sum(metric, name) }} as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
+    from centred_moves
+    group by {{ evalhouse.dimension_grouping_sets(dated_key, dimensions) }}
+),
+
+move_sums as {{ evalhouse.materialized() }} (
+    select
+        {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
+        grouped_moves.*
+    from grouped_moves
+),
+
+constants as (
+    {%- for metric in metrics %}
+    {{ 'union all' if not loop.first }}
+    select
+        experiment_id,
+        '{{ metric.name }}' as metric_name,
+        {{ evalhouse.has_zeros_apart(metric) }} as tells_zeros
+        {%- for part in ['y', 'd', 'x', 'w'] %},
+        {{ evalhouse.centre_of_part(metric, part)
+            if part in evalhouse.metric_parts(metric) and metric.type in ['mean', 'participation', 'ratio']
+            else 'cast(0 as ' ~ double ~ ')' }} as centre_{{ part }}
+        {%- endfor %}
+        {%- for part in ['x', 'w'] %},
+        {{ 'coalesce(bounds.' ~ metric.name ~ '__' ~ part ~ '_mean, 0)'
+            if part in evalhouse.metric_parts(metric) and metric.missing == 'exclude'
+            else 'cast(0 as ' ~ double ~ ')' }} as usual_{{ part }}
+        {%- endfor %}
+    from bounds
+    {%- endfor %}
+    {%- if not metrics %}
+    select
+        experiment_id,
+        cast(null as {{ dbt.type_string() }}) as metric_name,
+        false as tells_zeros
+        {%- for name in ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'usual_x', 'usual_w'] %},
+        cast(null as {{ double }}) as {{ name }}
+        {%- endfor %}
+    from bounds
+    where 1 = 0
+    {%- endif %}
+),
+
+centred_steps as (
+    select
+        unit_steps.metric_name,
+        {{ evalhouse.qualified('unit_steps', columns | join(', ')) }}
+        {%- for age in ['', 'earlier_'] %}
+        {%- set y = 'unit_steps.' ~ age ~ 'y' %},
+        case when {{ y }} is not null then 1 else 0 end as {{ age }}n,
+        case when constants.tells_zeros and {{ y }} = 0 then 1 else 0 end as {{ age }}z,
+        case
+            when {{ y }} is null or constants.tells_zeros and {{ y }} = 0 then 0
+            else {{ y }} - constants.centre_y
+        end as {{ age }}y,
+        coalesce(unit_steps.{{ age }}d - constants.centre_d, 0) as {{ age }}d
+        {%- for part in ['x', 'w'] %},
+        case when {{ y }} is not null
+            then coalesce(unit_steps.{{ part }}, constants.usual_{{ part }}) - constants.centre_{{ part }}
+            else 0
+        end as {{ age }}{{ part }}
+        {%- endfor %}
+        {%- endfor %}
+    from unit_steps
+    inner join constants
+        on unit_steps.experiment_id = constants.experiment_id
+        and unit_steps.metric_name = constants.metric_name
+),
+
+grouped_steps as (
+    select
+        metric_name,
+        {{ columns | join(',\n        ') }}
+        {%- for name in names %},
+        {%- if name | length == 1 %}
+        sum({{ name }} - earlier_{{ name }}) as {{ name }}
+        {%- else %}
+        sum({{ name[0] }} * {{ name[1] }} - earlier_{{ name[0] }} * earlier_{{ name[1] }}) as {{ name }}
+        {%- endif %}
+        {%- endfor %}
+    from centred_steps
+    group by {{ evalhouse.dimension_grouping_sets(['metric_name'] + dated_key, dimensions) }}
+),
+
+step_sums as (
+    select
+        {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
+        grouped_steps.*
+    from grouped_steps
+),
+
+all_sums as (
+    select
+        metric_name,
+        {{ labelled_key | join(',\n        ') }}
+        {%- for name in names %},
+        cast({{ name }} as {{ double }}) as {{ name }}
+        {%- endfor %}
+    from step_sums
+
+    union all
+
+    select
+        '(units)' as metric_name,
+        {{ labelled_key | join(',\n        ') }}
+        {%- for name in names %},
+        {{ 'units' if name == 'n' else 'cast(0 as ' ~ double ~ ')' }} as {{ name }}
+        {%- endfor %}
+    from move_sums
+    {%- for metric in metrics %}
+
+    union all
+
+    select
+        '{{ metric.name }}' as metric_name,
+        {{ labelled_key | join(',\n        ') }}
+        {%- for name in names %},
+        {{ 'coalesce(' ~ metric.name ~ '__' ~ name ~ ', 0)' if name in evalhouse.step_sums(metric)
+            else 'cast(0 as ' ~ double ~ ')' }} as {{ name }}
+        {%- endfor %}
+    from move_sums
+    {%- endfor %}
+),
+
+change_sums as (
+    select
+        metric_name,
+        {{ labelled_key | join(',\n        ') }}
+        {%- for name in names %},
+        sum({{ name }}) as {{ name }}
+        {%- endfor %}
+    from all_sums
+    group by
+        metric_name,
+        {{ labelled_key | join(',\n        ') }}
+)
+{%- endmacro %}

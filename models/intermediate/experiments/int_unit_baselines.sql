@@ -1,0 +1,129 @@
+{#- What each unit did before its first exposure, the covariates of its metrics. Kept and replaced by the day of the
+    exposure, as int_unit_days is by day. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='experiment_id, entry_date',
+    on_schema_change='sync_all_columns'
+) }}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set settings = evalhouse.settings() -%}
+{%- set measures = evalhouse.measures_of(plan, 'before') -%}
+{%- set sources = (['exposures'] + plan.measures | map(attribute='fact') | list) | unique | list -%}
+{%- set double = evalhouse.type_double() -%}
+{%- set totals = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
+{%- set history_seconds = (([0] + totals | map(attribute='days') | list) | max * 86400) | round | int -%}
+{%- set earliest_second = ([0] + totals | map(attribute='delay') | list) | min - history_seconds -%}
+{%- set definition = [measures, totals, settings.facts, settings.raw_schema, settings.source_tables] -%}
+
+with exposed_units as (
+    -- Excluded ones too: what excludes them may change later.
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+),
+
+{{ evalhouse.rebuilt_experiments(definition, sources, 'entry_date', 'unit_id') }}
+
+units as (
+    select
+        exposed_units.experiment_id,
+        exposed_units.unit_id,
+        exposed_units.first_exposed_at,
+        {{ evalhouse.shifted('exposed_units.first_exposed_at', earliest_second) }} as read_from,
+        cast(exposed_units.first_exposed_at as date) as entry_date,
+        experiments.horizon_at
+    from exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    where cast(exposed_units.first_exposed_at as date) >= experiments.rebuilt_from
+),
+
+{%- if not totals %}
+
+baselines as (
+    select
+        experiment_id,
+        unit_id,
+        entry_date
+    from units
+    where 1 = 0
+)
+{%- else %}
+
+{%- for fact in measures | map(attribute='fact') | unique %}
+
+{{ fact }}_measures as (
+    {{ evalhouse.fact_measures(fact, measures | selectattr('fact', 'equalto', fact) | list) | indent(4) }}
+),
+{%- endfor %}
+
+all_events as (
+    {{ evalhouse.stacked_measures(measures) | indent(4) }}
+),
+
+earliest_read as (
+    select min(read_from) as read_from
+    from units
+),
+
+events as (
+    select all_events.*
+    from all_events
+    cross join earliest_read
+    where all_events.fact_time >= earliest_read.read_from
+),
+
+baselines as (
+    select
+        units.experiment_id,
+        units.unit_id,
+        units.entry_date
+        {%- for total in totals %},
+        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
+        {%- endfor %}
+    from units
+    inner join events
+        on units.unit_id = events.fact_unit_id
+        and events.fact_time >= units.read_from
+        and events.fact_time < units.first_exposed_at
+    group by units.experiment_id, units.unit_id, units.entry_date
+)
+{%- endif %}
+
+{%- if is_incremental() -%}
+,
+
+replaced_days as (
+    {{ evalhouse.replaced_days('entry_date') | indent(4) }}
+)
+{%- endif %}
+
+select
+    baselines.experiment_id,
+    baselines.unit_id,
+    baselines.entry_date,
+    experiments.definition_hash
+    {%- for source in sources %},
+    sources_read.{{ source }}_read_until
+    {%- endfor %}
+    {%- for total in totals %},
+    baselines.{{ total.name }}
+    {%- endfor %}
+from baselines
+inner join experiments on baselines.experiment_id = experiments.experiment_id
+cross join sources_read
+{%- if is_incremental() %}
+
+union all
+
+select
+    experiment_id,
+    '' as unit_id,
+    entry_date,
+    definition_hash
+    {%- for source in sources %},
+    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
+    {%- endfor %}
+    {%- for total in totals %},
+    cast(null as {{ double }}) as {{ total.name }}
+    {%- endfor %}
+from replaced_days
+{%- endif %}
