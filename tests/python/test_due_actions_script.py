@@ -113,7 +113,7 @@ def test_it_cannot_tell_before_the_marts_exist(marts: Callable[..., harness.Ware
 
 def test_nothing_is_due(marts: Callable[..., harness.Warehouse]) -> None:
     warehouse = marts()
-    outcome = scripts_runner.start("due_actions.py", warehouse)
+    outcome = ask(warehouse)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.strip() == "Nothing is due as of 2026-02-09 00:40:00."
     outcome = ask(warehouse, "--format", "json")
@@ -134,7 +134,7 @@ def test_no_experiment_has_data(marts: Callable[..., harness.Warehouse]) -> None
 
 def test_a_pause_is_due(marts: Callable[..., harness.Warehouse]) -> None:
     warehouse = marts(PAUSE)
-    outcome = scripts_runner.start("due_actions.py", warehouse)
+    outcome = ask(warehouse)
     assert (outcome.code, outcome.err) == (3, "")
     assert "broken_split" in outcome.out
     assert "sample_ratio" in outcome.out
