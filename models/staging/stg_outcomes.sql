@@ -32,7 +32,7 @@ select
     has_value and coalesce(not (value between -1e35 and 1e35), true) as has_unusable_value,
     case
         when outcome_id is null or unit_id is null or event_name is null or occurred_at is null then 'missing_key'
-        when occurred_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'
+        when occurred_at > {{ evalhouse.time_added('day', 1, 'loaded_at') }} then 'after_load'
         when occurred_at > {{ evalhouse.as_of_literal() }} then 'after_as_of'
     end as rejected_by
 from typed

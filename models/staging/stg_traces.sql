@@ -83,7 +83,7 @@ select
     started_at,
     coalesce(
         sound_ended_at,
-        {{ dbt.dateadd('millisecond', 'cast(sound_latency_ms as ' ~ dbt.type_bigint() ~ ')', 'started_at') }}
+        {{ evalhouse.time_added('millisecond', 'cast(sound_latency_ms as ' ~ dbt.type_bigint() ~ ')', 'started_at') }}
     ) as ended_at,
     sound_latency_ms as latency_ms,
     case
@@ -144,7 +144,7 @@ select
     status is not null and known_status is null as has_unknown_status,
     case
         when trace_id is null or unit_id is null or started_at is null then 'missing_key'
-        when started_at > {{ dbt.dateadd('day', 1, 'loaded_at') }} then 'after_load'
+        when started_at > {{ evalhouse.time_added('day', 1, 'loaded_at') }} then 'after_load'
         when started_at > {{ evalhouse.as_of_literal() }} then 'after_as_of'
     end as rejected_by
 from timed

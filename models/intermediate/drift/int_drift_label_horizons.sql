@@ -118,7 +118,7 @@ select
     {{ evalhouse.qualified('horizons', key) }},
     horizons.horizon_hours,
     newest.newest_labelled_at,
-    {{ dbt.dateadd('hour', '-horizons.horizon_hours', 'newest.newest_labelled_at') }} as labels_complete_to
+    {{ evalhouse.time_added('hour', '-horizons.horizon_hours', 'newest.newest_labelled_at') }} as labels_complete_to
 from horizons
 inner join newest
     on horizons.monitor_name = newest.monitor_name

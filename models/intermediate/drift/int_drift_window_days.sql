@@ -14,7 +14,7 @@ window_days as (
     select
         windows.*,
         numbers.n as day_number,
-        cast({{ dbt.dateadd('day', 'numbers.n', 'windows.window_start') }} as date) as row_date
+        cast({{ evalhouse.time_added('day', 'numbers.n', 'windows.window_start') }} as date) as row_date
     from windows
     inner join numbers on numbers.n < windows.window_days
 )
@@ -34,9 +34,9 @@ select
     windows.monitor_name,
     windows.window_start,
     {%- if reference.kind == 'trailing' %}
-    cast({{ dbt.dateadd('day', '-numbers.n', 'windows.window_start') }} as date) as row_date,
+    cast({{ evalhouse.time_added('day', '-numbers.n', 'windows.window_start') }} as date) as row_date,
     {%- elif reference.kind == 'same_weekday' %}
-    cast({{ dbt.dateadd('day', '-7 * numbers.n', 'windows.row_date') }} as date) as row_date,
+    cast({{ evalhouse.time_added('day', '-7 * numbers.n', 'windows.row_date') }} as date) as row_date,
     {%- else %}
     {{ evalhouse.reference_date(monitor) }} as row_date,
     {%- endif %}

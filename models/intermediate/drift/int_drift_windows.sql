@@ -46,7 +46,7 @@ earliest as (
         spans.complete_until,
         coalesce(
             monitors.fixed_end,
-            cast({{ dbt.dateadd('day', 'monitors.reference_days', 'spans.first_date') }} as date)
+            cast({{ evalhouse.time_added('day', 'monitors.reference_days', 'spans.first_date') }} as date)
         ) as earliest_start,
         -- Weeks begin on Mondays.
         coalesce(monitors.fixed_end, cast('1970-01-05' as date)) as first_boundary
@@ -64,7 +64,7 @@ distances as (
 first_windows as (
     select
         *,
-        cast({{ dbt.dateadd(
+        cast({{ evalhouse.time_added(
             'day', 'window_days * cast(ceil(days_from_boundary / (1.0 * window_days)) as ' ~ dbt.type_int() ~ ')',
             'first_boundary'
         ) }} as date) as first_start
@@ -93,26 +93,26 @@ numbered as (
 windows as (
     select
         *,
-        cast({{ dbt.dateadd('day', 'window_number * window_days', 'first_start') }} as date) as window_start
+        cast({{ evalhouse.time_added('day', 'window_number * window_days', 'first_start') }} as date) as window_start
     from numbered
 )
 
 select
     monitor_name,
     window_start,
-    cast({{ dbt.dateadd('day', 'window_days', 'window_start') }} as date) as window_end,
+    cast({{ evalhouse.time_added('day', 'window_days', 'window_start') }} as date) as window_end,
     window_days,
     reference_kind,
     case
         when reference_kind = 'fixed' then fixed_start
         when reference_kind = 'training' then null
-        else cast({{ dbt.dateadd('day', '-reference_days', 'window_start') }} as date)
+        else cast({{ evalhouse.time_added('day', '-reference_days', 'window_start') }} as date)
     end as reference_start,
     case
         when reference_kind = 'fixed' then fixed_end
         when reference_kind = 'training' then null
         when reference_kind = 'same_weekday'
-            then cast({{ dbt.dateadd('day', 'window_days - 7', 'window_start') }} as date)
+            then cast({{ evalhouse.time_added('day', 'window_days - 7', 'window_start') }} as date)
         else window_start
     end as reference_end
 from windows

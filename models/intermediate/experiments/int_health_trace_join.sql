@@ -38,11 +38,12 @@ entries as (
         exposed_units.unit_id,
         exposed_units.is_clustered,
         cast(exposed_units.first_exposed_at as date) as entry_date,
-        cast({{ dbt.dateadd('day', 1, 'cast(exposed_units.first_exposed_at as date)') }} as date) as next_date
+        cast({{ evalhouse.time_added('day', 1, 'cast(exposed_units.first_exposed_at as date)') }} as date) as next_date
     from exposed_units
     cross join watermarks
     where
-        {{ dbt.dateadd('day', 2, 'cast(exposed_units.first_exposed_at as date)') }} <= watermarks.traces_watermark_at
+        {{ evalhouse.time_added('day', 2, 'cast(exposed_units.first_exposed_at as date)') }}
+        <= watermarks.traces_watermark_at
 ),
 
 arms as (
@@ -124,9 +125,8 @@ rates as (
 described as (
     select
         experiment_id,
-        {{ dbt.listagg(
-            "variation_id || ' ' || cast(cast(percent_traced as decimal(18, 1)) as " ~ string ~ ") || ' %'",
-            "', '", 'order by variation_id'
+        {{ evalhouse.sorted_listagg(
+            "variation_id || ' ' || cast(cast(percent_traced as decimal(18, 1)) as " ~ string ~ ") || ' %'", "', '"
         ) }} as shares
     from rates
     group by experiment_id

@@ -32,7 +32,7 @@ spans as (
         experiment_id,
         ended_at is null as is_open_ended,
         cast(first_exposed_at as date) as first_date,
-        cast({{ dbt.dateadd('day', -1, 'cast(as_of_at as date)') }} as date) as last_complete_date,
+        cast({{ evalhouse.time_added('day', -1, 'cast(as_of_at as date)') }} as date) as last_complete_date,
         cast({{ evalhouse.shifted('ended_at', spans | max) }} as date) as last_changing_date
     from experiments
 ),
@@ -43,7 +43,7 @@ days as (
         spans.is_open_ended,
         spans.last_complete_date,
         spans.last_changing_date,
-        cast({{ dbt.dateadd('day', 'day_numbers.day_number', 'spans.first_date') }} as date) as as_of_date
+        cast({{ evalhouse.time_added('day', 'day_numbers.day_number', 'spans.first_date') }} as date) as as_of_date
     from spans
     inner join day_numbers
         on day_numbers.day_number <= {{ dbt.datediff('spans.first_date', 'spans.last_complete_date', 'day') }}
@@ -66,7 +66,7 @@ looks as (
 select
     experiment_id,
     as_of_date,
-    {{ dbt.dateadd('day', 1, 'cast(as_of_date as ' ~ dbt.type_timestamp() ~ ')') }} as look_ends_at
+    {{ evalhouse.time_added('day', 1, 'cast(as_of_date as ' ~ dbt.type_timestamp() ~ ')') }} as look_ends_at
 from looks
 where
     as_of_date <= last_complete_date

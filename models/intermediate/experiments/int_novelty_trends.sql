@@ -66,7 +66,7 @@ cohort as (
         cast(experiments.cohort_days as {{ double }}) as cohort_days,
         cast(floor(cast(experiments.cohort_days as {{ double }}) / 3) as {{ double }}) as third_of_days
         {%- for fact in facts %},
-        {{ dbt.dateadd('day', 'experiments.cohort_days', 'cast(exposed_units.first_exposed_at as date)') }}
+        {{ evalhouse.time_added('day', 'experiments.cohort_days', 'cast(exposed_units.first_exposed_at as date)') }}
         < experiments.{{ fact }}_incomplete_date as is_complete_in_{{ fact }}
         {%- endfor %}
     from exposed_units

@@ -1,11 +1,8 @@
 {#- What each unit did on each day from its first exposure on: all days of an experiment follow from these rows. -#}
-{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
-    new one. -#}
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='experiment_id, activity_date',
-    on_schema_change='sync_all_columns'
+    on_schema_change='sync_all_columns',
+    **evalhouse.incremental_by(['experiment_id', 'activity_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}

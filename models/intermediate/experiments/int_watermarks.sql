@@ -26,7 +26,7 @@ sources as (
             select {{ evalhouse.percentile_cont(evalhouse.seconds_between(spec.time, spec.loaded_at), 0.99) }}
             from {{ spec.relation }}
             where {{ spec.time }} >= (
-                select {{ dbt.dateadd('day', -7, 'max(' ~ spec.time ~ ')') }}
+                select {{ evalhouse.time_added('day', -7, 'max(' ~ spec.time ~ ')') }}
                 from {{ spec.relation }}
             )
         ) as load_lag_seconds
@@ -57,7 +57,7 @@ watermarks as (
         *,
         -- Rows within the usual load lag of the newest row may still be on their way; none is waited for beyond the
         -- lookback.
-        {{ dbt.dateadd('second', '-load_lag_seconds', 'newest_at') }} as watermark_at
+        {{ evalhouse.time_added('second', '-load_lag_seconds', 'newest_at') }} as watermark_at
     from lagged
 )
 
@@ -70,7 +70,7 @@ select
     -- A source that trails the newest by no more than a day is quiet, not dead: where nothing has to ripen, its rows
     -- are complete up to now. Beyond a day, only what it has delivered counts.
     case
-        when newest_at >= {{ dbt.dateadd('day', -1, 'as_of_at') }} then as_of_at
+        when newest_at >= {{ evalhouse.time_added('day', -1, 'as_of_at') }} then as_of_at
         else newest_at
     end as complete_until
 from watermarks

@@ -60,7 +60,7 @@ terms as (
 of_days as (
     select
         terms.*,
-        cast({{ dbt.dateadd('day', 'numbers.n', 'terms.turn_date') }} as date) as failure_date,
+        cast({{ evalhouse.time_added('day', 'numbers.n', 'terms.turn_date') }} as date) as failure_date,
         case
             when numbers.n > 0 then 'before'
             when terms.days_between > 0 then 'both'

@@ -5,7 +5,7 @@
 {%- set modes = evalhouse.failure_mode_rules() -%}
 {%- set bases = modes | map(attribute='base') | unique | list -%}
 {%- set names = bases + modes | map(attribute='name') | list -%}
-{%- set a_week_before = dbt.dateadd('day', -7, 'unit_days.turn_date') %}
+{%- set a_week_before = evalhouse.time_added('day', -7, 'unit_days.turn_date') %}
 
 with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_turn_days') }}

@@ -96,7 +96,7 @@ ordered as (
         *,
         row_number() over (
             partition by failure_date, model_version, dimension_name
-            order by p_value, failure_mode, dimension_value
+            order by p_value nulls last, failure_mode, dimension_value
         ) as place,
         count(*) over (partition by failure_date, model_version, dimension_name) as tests
     from tested

@@ -5,7 +5,7 @@
 -#}
 {%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value'] -%}
 {%- set double = evalhouse.type_double() -%}
-{%- set day_end = dbt.dateadd('day', 1, 'cast(turn_date as ' ~ dbt.type_timestamp() ~ ')') %}
+{%- set day_end = evalhouse.time_added('day', 1, 'cast(turn_date as ' ~ dbt.type_timestamp() ~ ')') %}
 
 with sums as (
     select * from {{ ref('evalhouse', 'int_turn_rate_sums') }}

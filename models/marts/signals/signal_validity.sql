@@ -132,7 +132,8 @@ ordered as (
     select
         *,
         row_number() over (
-            partition by label_source, label_name, dimension_name order by p_value, signal_name, dimension_value
+            partition by label_source, label_name, dimension_name
+            order by p_value nulls last, signal_name, dimension_value
         ) as place,
         count(*) over (partition by label_source, label_name, dimension_name) as tests,
         -- On the scale of log odds an interval of the area stays within 0 and 1.

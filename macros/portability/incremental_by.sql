@@ -1,0 +1,15 @@
+{#- How an incremental run replaces rows: all stored rows with a key of the new ones go. As arguments of `config`. -#}
+{% macro incremental_by(columns) -%}
+    {{ return(adapter.dispatch('incremental_by', 'evalhouse')(columns)) }}
+{%- endmacro %}
+
+{#- The key is one text on purpose: of a list of columns dbt-duckdb makes a join of each stored row of a day with each
+    new one. -#}
+{% macro default__incremental_by(columns) -%}
+    {{ return({'incremental_strategy': 'delete+insert', 'unique_key': columns | join(', ')}) }}
+{%- endmacro %}
+
+{#- Parquet has no delete: the key is the partition, and partitions with new rows are replaced. -#}
+{% macro spark__incremental_by(columns) -%}
+    {{ return({'incremental_strategy': 'insert_overwrite', 'partition_by': columns}) }}
+{%- endmacro %}

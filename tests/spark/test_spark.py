@@ -1,0 +1,152 @@
+"""The whole DAG on Spark: it builds with its tests, its marts are DuckDB's, and no plan multiplies facts.
+
+Marts are compared row by row: texts, counts and nulls exactly, floats to 1e-9. `-s` prints the largest difference of
+each mart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import harness
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from test_example_world import GRAINS
+
+# A rollback is due in the example: here that is a warning, where a scheduled build stops.
+VARS = {"analysis": {"due_rollback": "warn"}}
+SCHEMA = "default_evalhouse"
+SMALL_TABLE = 1000
+
+
+@pytest.fixture(scope="module")
+def compiled(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`dbt build` of the example on Spark, seeds and tests included; the folder of the models' SQL."""
+    folder = tmp_path_factory.mktemp("dbt")
+    words = ["build", "--vars", json.dumps(VARS), "--profile", "evalhouse", "--target", "spark"]
+    words += ["--project-dir", str(harness.ROOT), "--profiles-dir", str(harness.ROOT)]
+    general = ["--log-level", "none", "--log-level-file", "none", "--no-version-check"]
+    outcome = harness._invoke(
+        [*general, *words], {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder / "logs")}
+    )
+    assert outcome.success, outcome.error
+    assert set(outcome.statuses.values()) <= {"success", "pass", "warn", "no-op"}
+    return folder / "compiled" / "evalhouse" / "models"
+
+
+@pytest.fixture(scope="module")
+def on_duckdb(workshop: harness.Workshop) -> Iterator[harness.Warehouse]:
+    warehouse = harness.Warehouse("duckdb", workshop)
+    warehouse.dbt("build", vars=VARS)
+    yield warehouse
+    warehouse.close()
+
+
+def read(spark: SparkSession, name: str) -> pd.DataFrame:
+    """A table as the other engines' harness would return it: timestamps are UTC and have no zone."""
+    table = spark.table(f"{SCHEMA}.{name}")
+    columns = [
+        f"cast({field} as timestamp_ntz) as {field}" if kind == "timestamp" else field for field, kind in table.dtypes
+    ]
+    return harness._to_pandas(table.selectExpr(*columns).toArrow())
+
+
+def largest_difference(found: pd.DataFrame, expected: pd.DataFrame, grain: list[str]) -> float:
+    """The largest relative difference of two numbers; everything that is no float has to be equal."""
+    found, expected = found.set_index(grain).sort_index(), expected.set_index(grain).sort_index()
+    pd.testing.assert_index_equal(found.index, expected.index, exact=False)
+    assert set(found.columns) == set(expected.columns)
+    largest = 0.0
+    for name in expected.columns:
+        mine, theirs = found[name], expected[name]
+        different = mine.isna() != theirs.isna()
+        assert not different.any(), f"{name} is null on one engine only:\n{mine[different]}\n{theirs[different]}"
+        both = mine.notna()
+        mine, theirs = mine[both], theirs[both]
+        if not pd.api.types.is_float_dtype(theirs):
+            different = mine != theirs
+            assert not different.any(), f"{name} differs:\n{mine[different]}\n{theirs[different]}"
+            continue
+        # What is left of a number that should be zero has no digits to compare.
+        distance = (mine - theirs).abs().where(lambda gap: gap > 1e-12, 0)
+        relative = (distance / theirs.abs().clip(lower=1e-300)).where(mine != theirs, 0)
+        if len(relative):
+            assert relative.max() <= 1e-9, f"{name} differs:\n{mine[relative > 1e-9]}\n{theirs[relative > 1e-9]}"
+            largest = max(largest, relative.max())
+    return largest
+
+
+@pytest.mark.parametrize("name", GRAINS)
+def test_mart_is_that_of_duckdb(compiled: Path, spark: SparkSession, on_duckdb: harness.Warehouse, name: str) -> None:
+    expected = on_duckdb.mart(name)
+    assert len(expected)
+    largest = largest_difference(read(spark, name), expected, GRAINS[name])
+    print(f"{name}: {len(expected)} rows, largest relative difference {largest:.1e}")
+
+
+# Plans.
+
+
+def nodes(plan: Any) -> Iterator[Any]:
+    """A physical plan's nodes, children after their parents."""
+    yield plan
+    children = plan.children()
+    for position in range(children.size()):
+        yield from nodes(children.apply(position))
+
+
+def physical_plan(spark: SparkSession, query: str) -> Any:
+    return spark.sql(query)._jdf.queryExecution().sparkPlan()
+
+
+def is_one_row(plan: Any) -> bool:
+    """An aggregate without keys, whatever is done to its row."""
+    while plan.children().size() == 1:
+        if "Aggregate" in plan.nodeName():
+            return plan.groupingExpressions().isEmpty()
+        plan = plan.children().apply(0)
+    return False
+
+
+def large_tables(spark: SparkSession, plan: Any, sizes: dict[str, int]) -> set[str]:
+    """The tables of a plan that have more rows than a small one."""
+    found = set()
+    for node in nodes(plan):
+        if node.nodeName().startswith("Scan ") or "FileScan" in node.simpleString(1000):
+            name = node.nodeName().split(" ")[-1].removeprefix("spark_catalog.")
+            if name not in sizes:
+                sizes[name] = spark.table(name).count()
+            if sizes[name] > SMALL_TABLE:
+                found.add(name)
+    return found
+
+
+def test_no_plan_multiplies_facts(compiled: Path, spark: SparkSession) -> None:
+    """A pair without a key to join by is compared row by row: fine with one row or a small table, not between facts."""
+    sizes: dict[str, int] = {}
+    complaints, plans = [], 0
+    for path in sorted(compiled.rglob("*.sql")):
+        plans += 1
+        for node in nodes(physical_plan(spark, path.read_text(encoding="utf-8"))):
+            if node.nodeName() not in ("CartesianProduct", "BroadcastNestedLoopJoin"):
+                continue
+            sides = [node.children().apply(0), node.children().apply(1)]
+            large = [large_tables(spark, side, sizes) for side in sides if not is_one_row(side)]
+            if len(large) == 2 and all(large):
+                complaints.append(f"{path.stem}: {node.nodeName()} of {large[0]} and {large[1]}")
+    assert plans > 100
+    assert not complaints, "\n".join(complaints)
+
+
+def test_plan_of_facts_without_a_key_is_noticed(compiled: Path, spark: SparkSession) -> None:
+    """The check above sees what it is there to see."""
+    plan = physical_plan(spark, "select 1 from raw.exposures as a join raw.outcomes as b on a.unit_id < b.unit_id")
+    (join,) = [node for node in nodes(plan) if node.nodeName() in ("CartesianProduct", "BroadcastNestedLoopJoin")]
+    assert all(large_tables(spark, join.children().apply(side), {}) for side in (0, 1))
+    plan = physical_plan(spark, "select 1 from raw.exposures cross join (select max(value) from raw.outcomes) as b")
+    (join,) = [node for node in nodes(plan) if node.nodeName() in ("CartesianProduct", "BroadcastNestedLoopJoin")]
+    assert any(is_one_row(join.children().apply(side)) for side in (0, 1))
