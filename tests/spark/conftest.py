@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The session that dbt finds and uses. Small data: two partitions, no long optimisation of Java code."""
+    """The session that dbt finds and uses. Small data: plans are made once, Java compiles quickly."""
     folder = tmp_path_factory.mktemp("spark")
     os.environ.setdefault("JAVA_HOME", str(ROOT / "scripts" / "java"))
     session = (
@@ -32,6 +32,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.driver.memory", "3g")
         .config("spark.driver.extraJavaOptions", f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={folder}")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.adaptive.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.ui.enabled", "false")
         .getOrCreate()
