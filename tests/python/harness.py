@@ -438,7 +438,8 @@ def _invoke(words: Sequence[str], environment: Mapping[str, str]) -> DbtResult:
     directory = os.getcwd()
     os.environ.update(environment)
     try:
-        outcome = dbtRunner(callbacks=[keep]).invoke(list(words))
+        with quick_dbt.one_configuration():
+            outcome = dbtRunner(callbacks=[keep]).invoke(list(words))
     finally:
         os.chdir(directory)
         for name, value in before.items():

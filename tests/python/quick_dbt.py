@@ -7,19 +7,25 @@ changed here: test_harness.py compares the SQL and the manifest with those of an
 from __future__ import annotations
 
 import gc
+import marshal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
-import jinja2
+import dbt.context.macros
+import jinja2.sandbox
 import parsedatetime
-from dbt.clients.jinja import MacroGenerator
+from dbt.clients.jinja import MacroGenerator, MacroStack
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
-from dbt.context.manifest import ManifestContext, TestMacroNamespace
+from dbt.context.manifest import ManifestContext
 from dbt_common.clients.jinja import BaseMacroGenerator
 from dbt_common.dataclass_schema import dbtClassMixin
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.tests import enable_test_caching
+
+_BINDER = "_binder_of_the_tests"
 
 
 @cache
@@ -29,6 +35,7 @@ def install() -> None:
     _keep_templates()
     _keep_macros()
     _share_namespaces()
+    _keep_answers()
     _keep_validations()
     _keep_calendars()
     _drop_debug_events()
@@ -68,50 +75,109 @@ def _keep_macros() -> None:
     BaseMacroGenerator.get_macro = get_macro_once  # type: ignore[method-assign]
 
 
+class _SharedMacro(MacroGenerator):
+    """A macro of a namespace that contexts share; the template that calls it has it bound to its own context."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise RuntimeError(f"{self.macro.name} was called from outside of a template")
+
+
+class _Binder:
+    """The macros of one context, each made at its first call."""
+
+    def __init__(self, context: dict[str, Any], node: Any, stack: MacroStack) -> None:
+        self.context, self.node, self.stack = context, node, stack
+        self.made: dict[_SharedMacro, MacroGenerator] = {}
+
+    def bound(self, shared: _SharedMacro) -> MacroGenerator:
+        made = self.made.get(shared)
+        if made is None:
+            made = self.made[shared] = MacroGenerator(shared.macro, self.context, self.node, self.stack)
+        return made
+
+
 def _share_namespaces() -> None:
     """A context of each node, and of each macro that an adapter calls, holds all of the 700 macros.
 
-    The generators are the same, made without three constructors each; the lookup order is dbt's own.
+    dbt makes them anew for each context, of which a build has five for each model, and then calls a few of them.
     """
     inherited = super(ManifestContext, ManifestContext).to_dict
+    build_namespace = MacroNamespaceBuilder.build_namespace
+    call = jinja2.sandbox.SandboxedEnvironment.call
+    # Of the latest manifest: its macros, how many there are, and the namespaces, each with the same as one dictionary.
+    known: list[tuple[Any, int, dict[Any, Any]]] = [(None, 0, {})]
 
-    def build_namespace(self: MacroNamespaceBuilder, by_package: Any, context: dict[str, Any]) -> MacroNamespace:
-        made: dict[str, dict[str, MacroGenerator]] = {}
-        for package, macros in by_package.items():
-            made[package] = {}
-            for name, macro in macros.items():
-                generator = MacroGenerator.__new__(MacroGenerator)
-                generator.__dict__ = {
-                    "context": context,
-                    "macro": macro,
-                    "node": self.node,
-                    "stack": self.thread_ctx,
-                }
-                made[package][name] = generator
-        internal: dict[str, MacroGenerator] = {}
-        for package in reversed(self.internal_package_names_order):
-            internal.update(made.get(package, {}))
-        packages = {name: macros for name, macros in made.items() if name not in self.internal_package_names}
-        is_root = self.root_package == self.search_package
-        return MacroNamespace(
-            global_namespace={} if is_root else packages.get(self.root_package, {}),
-            local_namespace=packages.get(self.search_package, {}),
-            global_project_namespace=internal,
-            packages=packages,
-        )
+    def build_once(self: MacroNamespaceBuilder, by_package: Any, context: dict[str, Any]) -> MacroNamespace:
+        context[_BINDER] = _Binder(context, self.node, self.thread_ctx)
+        size = sum(map(len, by_package.values()))
+        if known[0][0] is not by_package or known[0][1] != size:
+            known[0] = (by_package, size, {})
+        namespaces = known[0][2]
+        key = (self.root_package, self.search_package, *self.internal_package_names_order)
+        if key not in namespaces:
+            made = build_namespace(self, by_package, {})
+            made._as_dictionary = dict(made)
+            namespaces[key] = made
+        return namespaces[key]
 
     def to_dict(self: ManifestContext) -> dict[str, Any]:
         found = inherited(self)
-        if isinstance(self.namespace, TestMacroNamespace):
-            parts = [self.namespace.local_namespace, self.namespace.project_namespace]
+        if isinstance(self.namespace, MacroNamespace):
+            found.update(self.namespace._as_dictionary)
         else:
-            parts = reversed(list(self.namespace._search_order()))
-        for part in parts:
-            found.update(part)
+            found.update(self.namespace.local_namespace)
+            found.update(self.namespace.project_namespace)
         return found
 
-    MacroNamespaceBuilder.build_namespace = build_namespace  # type: ignore[method-assign]
+    def call_bound(self: Any, context: Any, called: Any, /, *args: Any, **options: Any) -> Any:
+        if type(called) is _SharedMacro:
+            called = context.parent[_BINDER].bound(called)
+        return call(self, context, called, *args, **options)
+
+    dbt.context.macros.MacroGenerator = _SharedMacro  # type: ignore[misc]
+    MacroNamespaceBuilder.build_namespace = build_once  # type: ignore[method-assign]
     ManifestContext.to_dict = to_dict  # type: ignore[method-assign]
+    jinja2.sandbox.SandboxedEnvironment.call = call_bound  # type: ignore[method-assign]
+
+
+# Macros that read the configuration and nothing else, by package and name.
+_OF_THE_CONFIGURATION = {f"macro.evalhouse.{name}" for name in ("settings", "has_input", "metric_plan")}
+_answers: dict[Any, bytes] | None = None
+
+
+@contextmanager
+def one_configuration() -> Iterator[None]:
+    """Within, the variables are the same: what the configuration amounts to is worked out once."""
+    global _answers
+    _answers = {}
+    try:
+        yield
+    finally:
+        _answers = None
+
+
+def _keep_answers() -> None:
+    """Nearly every model asks for the checked configuration, a third of a parse.
+
+    Each caller gets a copy of its own, and an answer that is more than plain values is not kept. It may depend on the
+    package of the node, whose variables are read.
+    """
+    call_macro = MacroGenerator.call_macro
+
+    def answer(self: MacroGenerator, *args: Any, **options: Any) -> Any:
+        answers = _answers
+        if answers is None or self.macro.unique_id not in _OF_THE_CONFIGURATION:
+            return call_macro(self, *args, **options)
+        package = getattr(self.node, "package_name", None)
+        key = (self.macro.unique_id, package, self.context["project_name"], args, tuple(options.items()))
+        if key in answers:
+            return marshal.loads(answers[key])
+        found = call_macro(self, *args, **options)
+        with suppress(ValueError):
+            answers[key] = marshal.dumps(found)
+        return found
+
+    MacroGenerator.call_macro = answer  # type: ignore[method-assign]
 
 
 def _keep_validations() -> None:
