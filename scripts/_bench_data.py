@@ -1,8 +1,8 @@
 """Raw tables for the benchmark, made by DuckDB straight into a file.
 
-    python scripts/_bench_data.py raw.duckdb --scale 0.2
-    python scripts/_bench_data.py raw.duckdb --scale 0.2 --experiments 20
-    python scripts/_bench_data.py raw.duckdb --scale 0.1 --days 60 --hold-back
+    python scripts/_bench_data.py made.duckdb --scale 0.2
+    python scripts/_bench_data.py made.duckdb --scale 0.2 --experiments 20
+    python scripts/_bench_data.py made.duckdb --scale 0.1 --days 60 --hold-back
 
 Scale 1 is 5 million units: about 26 million exposures in five experiments, 50 million outcomes over 56 days, of which
 experiments run in the last 28, and 20 million traces over those 28. More days or experiments add rows at the same rate.
@@ -253,7 +253,7 @@ def add_held_back_day(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="a DuckDB file; tables of its schema raw are replaced")
+    parser.add_argument("file", type=Path, help="a DuckDB file, not called raw; tables of its schema raw are replaced")
     parser.add_argument("--scale", type=float, default=0.02)
     parser.add_argument("--experiments", type=int, default=EXPERIMENTS, help="a multiple of 5")
     parser.add_argument("--days", type=int, default=DAYS, help="how long the experiments run")

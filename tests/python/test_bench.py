@@ -350,6 +350,21 @@ def test_settings_reach_the_profile_and_the_command_line_goes_first(tmp_path: Pa
     assert "memory_limit: 2GB" in (tmp_path / "memory" / "profiles.yml").read_text()
 
 
+def test_data_that_were_kept_serve_again_if_they_are_of_the_same_making(tmp_path: Path) -> None:
+    engine = run.Engine(tmp_path)
+    path, rows = engine.generate("made", "--scale", "0.0001", "--tables", "exposures")
+    with duckdb.connect(str(path)) as connection:
+        assert one(connection, "select count(*) from raw.exposures") == (rows["exposures"],)
+        connection.execute("create table mark (x int)")
+    assert engine.generate("made", "--scale", "0.0001", "--tables", "exposures") == (path, rows)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("from mark").fetchall() == []
+    _, other = engine.generate("made", "--scale", "0.0002", "--tables", "exposures")
+    assert other["exposures"] > 1.5 * rows["exposures"]
+    with duckdb.connect(str(path), read_only=True) as connection, pytest.raises(duckdb.CatalogException):
+        connection.execute("from mark")
+
+
 @pytest.mark.parametrize(("value", "is_met"), [(1.5, True), (1.51, False), (None, False)])
 def test_a_target_is_met_or_not(value: float | None, is_met: bool) -> None:
     assert suites.Line("full", "job", {}, value, 1.5).is_met is is_met
