@@ -67,7 +67,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table. `value` is the figure that the target is for."""
+    """A row of the table. `value` is the figure that the target is for, None if it could not be measured."""
 
     suite: str
     job: str
@@ -103,6 +103,12 @@ def clean(folder: Path) -> None:
 def beyond(run: Usage, fixed: Usage, key: str = "wall") -> float:
     """What a run costs beyond the fixed cost."""
     return run[key] - fixed[key]
+
+
+def share(run: Usage, fixed: Usage, other: float, key: str = "wall") -> float | None:
+    """What a run costs beyond the fixed cost, as a share of something else; None where noise is larger than both."""
+    cost = beyond(run, fixed, key)
+    return cost / other if cost > 0 and other > 0 else None
 
 
 def build(engine: Engine, database: Path, variables: Mapping[str, Any], selection: str = "") -> Usage:
@@ -158,11 +164,11 @@ def full(options: Options) -> Outcome:
         Line("full", "reference_contract.sql", reference, 1.0),
         Line("full", "package, empty tables (fixed cost)", fixed),
         Line("full", "package", package, package["wall"] / reference["wall"]),
-        Line("full", "(package - fixed) / reference, wall", {}, beyond(package, fixed) / reference["wall"], 1.5),
-        Line("full", "(package - fixed) / reference, CPU", {}, beyond(package, fixed, "cpu") / reference["cpu"]),
+        Line("full", "(package - fixed) / reference, wall", {}, share(package, fixed, reference["wall"]), 1.5),
+        Line("full", "(package - fixed) / reference, CPU", {}, share(package, fixed, reference["cpu"], "cpu")),
     ]
     if effects:
-        ratio = beyond(package, fixed, "cpu") / medians["peer"]["cpu"]
+        ratio = share(package, fixed, medians["peer"]["cpu"], "cpu")
         lines.append(Line("full", "tea-tasting, loop over five experiments", medians["peer"]))
         lines.append(Line("full", "(package - fixed) / tea-tasting, CPU", {}, ratio, 1.0))
     else:
@@ -213,8 +219,8 @@ def experiments(options: Options) -> Outcome:
         Line("experiments", f"5 experiments, memory_limit {limit}", five),
         Line("experiments", f"20 experiments, memory_limit {limit}", twenty),
         Line("experiments", "package, empty tables (fixed cost)", fixed),
-        Line("experiments", "20 / 5 experiments, wall", {}, beyond(twenty, fixed) / beyond(five, fixed), 4.0),
-        Line("experiments", "20 / 5 experiments, CPU", {}, beyond(twenty, fixed, "cpu") / beyond(five, fixed, "cpu")),
+        Line("experiments", "20 / 5 experiments, wall", {}, share(twenty, fixed, beyond(five, fixed)), 4.0),
+        Line("experiments", "20 / 5 experiments, CPU", {}, share(twenty, fixed, beyond(five, fixed, "cpu"), "cpu")),
         Line("experiments", "peak MB at 20", {}, twenty["memory_mb"], MEMORY_TARGET_MB),
     ]
     if effects:
@@ -273,22 +279,27 @@ def incremental(options: Options) -> Outcome:
         histories[str(days)], models[f"{days} days, one more day"] = one_history(options, engine, days)
         found = histories[str(days)]
         cost[days] = {key: beyond(found["again"], fixed["again"], key) for key in ("wall", "cpu")}
-        share = {key: cost[days][key] / beyond(found["first"], fixed["first"], key) for key in cost[days]}
-        found["share"] = share
+        shares = {
+            key: share(found["again"], fixed["again"], beyond(found["first"], fixed["first"], key), key)
+            for key in cost[days]
+        }
+        found["share"] = shares
         worst = max(
             math.inf if gap["rows_of_one_only"] else gap["largest_difference"] for gap in found["marts"].values()
         )
         lines += [
             Line("incremental", f"{days} days: first build", found["first"]),
             Line("incremental", f"{days} days: one more day", found["again"]),
-            Line("incremental", f"{days} days: one more day / first build, wall", {}, share["wall"], 0.15),
-            Line("incremental", f"{days} days: one more day / first build, CPU", {}, share["cpu"]),
+            Line("incremental", f"{days} days: one more day / first build, wall", {}, shares["wall"], 0.15),
+            Line("incremental", f"{days} days: one more day / first build, CPU", {}, shares["cpu"]),
             Line("incremental", f"{days} days: difference to a full refresh", found["full_refresh"], worst, 1e-9),
         ]
     shortest, longest = min(cost), max(cost)
     if shortest != longest:
         for key in ("wall", "cpu"):
-            growth = cost[longest][key] / cost[shortest][key]
+            growth = (
+                cost[longest][key] / cost[shortest][key] if min(cost[longest][key], cost[shortest][key]) > 0 else None
+            )
             lines.append(
                 Line("incremental", f"one more day after {longest} days / after {shortest}, {key}", {}, growth)
             )
@@ -441,8 +452,8 @@ def lines_against_plan(suite: str, plan: str, job: str, medians: Mapping[str, Us
         Line(suite, plan, reference, 1.0),
         Line(suite, "package, empty tables (fixed cost)", fixed),
         Line(suite, f"package: {job}", package, package["wall"] / reference["wall"]),
-        Line(suite, f"(package - fixed) / {plan}, wall", {}, beyond(package, fixed) / reference["wall"], target),
-        Line(suite, f"(package - fixed) / {plan}, CPU", {}, beyond(package, fixed, "cpu") / reference["cpu"]),
+        Line(suite, f"(package - fixed) / {plan}, wall", {}, share(package, fixed, reference["wall"]), target),
+        Line(suite, f"(package - fixed) / {plan}, CPU", {}, share(package, fixed, reference["cpu"], "cpu")),
     ]
 
 

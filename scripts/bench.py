@@ -55,6 +55,12 @@ def run_suite(name: str, options: _bench_suites.Options, console: Console) -> tu
     return {**record, **outcome.details, "models": outcome.models}, outcome.lines
 
 
+def figure(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:,.0f}" if 100 <= number < math.inf else f"{number:.3g}"
+
+
 def print_lines(lines: list[Line], console: Console) -> None:
     table = Table(box=box.SIMPLE)
     table.add_column("suite", no_wrap=True)
@@ -67,8 +73,10 @@ def print_lines(lines: list[Line], console: Console) -> None:
             table.add_section()
         usage = [f"{line.usage[key]:,.1f}" if key in line.usage else "" for key in ("wall", "cpu")]
         usage.append(f"{line.usage['memory_mb']:,.0f}" if line.usage else "")
-        value, target = (("" if number is None else f"{number:.3g}") for number in (line.value, line.target))
+        value, target = (figure(number) for number in (line.value, line.target))
         verdict = "" if line.is_met is None else "met" if line.is_met else "not met"
+        if line.target is not None and line.value is None:
+            verdict = "not measured"
         table.add_row(line.suite, line.job, *usage, value, target, verdict, style="bold" if verdict else None)
     console.print(table)
 

@@ -365,6 +365,13 @@ def test_data_that_were_kept_serve_again_if_they_are_of_the_same_making(tmp_path
         connection.execute("from mark")
 
 
+def test_noise_is_not_a_ratio() -> None:
+    fixed, run_ = {"wall": 5.0}, {"wall": 8.0}
+    assert suites.share(run_, fixed, 2.0) == 1.5
+    assert suites.share(fixed, run_, 2.0) is None
+    assert suites.share(run_, fixed, -2.0) is None
+
+
 @pytest.mark.parametrize(("value", "is_met"), [(1.5, True), (1.51, False), (None, False)])
 def test_a_target_is_met_or_not(value: float | None, is_met: bool) -> None:
     assert suites.Line("full", "job", {}, value, 1.5).is_met is is_met
