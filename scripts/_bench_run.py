@@ -202,7 +202,12 @@ def marts(target: Path) -> list[str]:
 def unfinished(target: Path) -> list[str]:
     """Models that the last run has not built."""
     manifest = json.loads((target / "manifest.json").read_text())["nodes"].values()
-    wanted = {node["name"] for node in manifest if node["resource_type"] == "model" and node["config"]["enabled"]}
+    # An ephemeral model is part of those that read it.
+    wanted = {
+        node["name"]
+        for node in manifest
+        if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
+    }
     results = target / "run_results.json"
     built = json.loads(results.read_text())["results"] if results.exists() else []
     return sorted(wanted - {item["unique_id"].split(".")[-1] for item in built if item["status"] == "success"})

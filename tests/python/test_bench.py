@@ -3,6 +3,7 @@ between two results does not go unseen. What it measures is not tested here."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -363,6 +364,21 @@ def test_data_that_were_kept_serve_again_if_they_are_of_the_same_making(tmp_path
     assert other["exposures"] > 1.5 * rows["exposures"]
     with duckdb.connect(str(path), read_only=True) as connection, pytest.raises(duckdb.CatalogException):
         connection.execute("from mark")
+
+
+def test_models_that_were_not_built_are_named(tmp_path: Path) -> None:
+    kinds = {"a": "table", "b": "table", "c": "ephemeral", "d": "view"}
+    nodes = {
+        f"model.evalhouse.{name}": {"name": name, "resource_type": "model", "config": {"materialized": kind}}
+        for name, kind in kinds.items()
+    }
+    nodes["test.evalhouse.t"] = {"name": "t", "resource_type": "test", "config": {"materialized": "test"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    assert run.unfinished(tmp_path) == ["a", "b", "d"]
+    results = [{"unique_id": "model.evalhouse.a", "status": "success"}]
+    results += [{"unique_id": "model.evalhouse.b", "status": "error"}]
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    assert run.unfinished(tmp_path) == ["b", "d"]
 
 
 def test_noise_is_not_a_ratio() -> None:
