@@ -16,18 +16,20 @@
 {%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
 {%- set funnels = metrics | selectattr('type', 'equalto', 'funnel') | list -%}
 {%- set double = evalhouse.type_double() -%}
+{#- By its own name, and not as one step for all metrics: each metric then reads its own columns only. -#}
+{%- set unit_days = 'unit_days' if is_incremental() else ref('evalhouse', 'int_unit_days') -%}
 {%- set ripening = {0: []} -%}
 {%- for metric in metrics -%}
     {%- set seconds = [0, metric.start_seconds + (metric.span_seconds or 0)] | max -%}
     {%- do ripening.setdefault(seconds, []).append(metric.name) -%}
 {%- endfor -%}
-exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
-),
-
 all_unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+all_exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null or excluded_by = 'several_variations'
 ),
 
 baselines as (
@@ -41,11 +43,53 @@ funnels as (
 ),
 {%- endif %}
 
-unit_days as (
+{%- if is_incremental() %}
+
+-- Nothing else can change a sum from that day on.
+moved_units as (
+    select
+        all_unit_days.experiment_id,
+        all_unit_days.unit_id
+    from all_unit_days
+    inner join experiments
+        on all_unit_days.experiment_id = experiments.experiment_id
+        and all_unit_days.activity_date >= experiments.rebuilt_from
+    union
+    select
+        all_exposed_units.experiment_id,
+        all_exposed_units.unit_id
+    from all_exposed_units
+    inner join experiments on all_exposed_units.experiment_id = experiments.experiment_id
+    where
+        cast(all_exposed_units.second_variation_at as date) >= experiments.rebuilt_from
+        {%- for seconds in ripening %}
+        {%- set starts_at = evalhouse.shifted('all_exposed_units.first_exposed_at', seconds) %}
+        or {{ evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' }}
+            >= experiments.rebuilt_from
+        {%- endfor %}
+),
+
+unit_days as {{ evalhouse.materialized() }} (
     select all_unit_days.*
     from all_unit_days
-    inner join experiments on all_unit_days.experiment_id = experiments.experiment_id
+    inner join moved_units
+        on all_unit_days.experiment_id = moved_units.experiment_id
+        and all_unit_days.unit_id = moved_units.unit_id
 ),
+
+exposed_units as (
+    select all_exposed_units.*
+    from all_exposed_units
+    inner join moved_units
+        on all_exposed_units.experiment_id = moved_units.experiment_id
+        and all_exposed_units.unit_id = moved_units.unit_id
+),
+{%- else %}
+
+exposed_units as (
+    select * from all_exposed_units
+),
+{%- endif %}
 
 -- A unit counts for a metric from the day on which its window is over, or at once, until it sees a second variation.
 members as {{ evalhouse.materialized() }} (
@@ -122,7 +166,7 @@ totals_of_leavers as (
         {{ 'max' if total.aggregate == 'max' else 'sum' }}(unit_days.{{ total.name }}) as {{ total.name }}
         {%- endfor %}
     from members
-    inner join unit_days
+    inner join {{ unit_days }} as unit_days
         on members.experiment_id = unit_days.experiment_id
         and members.unit_id = unit_days.unit_id
         and unit_days.activity_date < members.leaves_on
@@ -174,35 +218,6 @@ unit_moves as (
     from leavers as unit_totals
 ),
 
-{%- if is_incremental() %}
-
-moved_units as (
-    select distinct
-        unit_days.experiment_id,
-        unit_days.unit_id
-    from unit_days
-    inner join experiments
-        on unit_days.experiment_id = experiments.experiment_id
-        and unit_days.activity_date >= experiments.rebuilt_from
-    {%- for seconds in ripening if seconds > 0 %}
-    union
-    select
-        experiment_id,
-        unit_id
-    from members
-    where counts_from_{{ seconds }} >= rebuilt_from
-    {%- endfor %}
-),
-
-moved_unit_days as {{ evalhouse.materialized() }} (
-    select unit_days.*
-    from unit_days
-    inner join moved_units
-        on unit_days.experiment_id = moved_units.experiment_id
-        and unit_days.unit_id = moved_units.unit_id
-),
-{%- endif %}
-
 {%- for metric in metrics %}
 {%- set columns = [['numerator', metric.numerator], ['denominator', metric.denominator_total]] %}
 
@@ -222,7 +237,11 @@ moved_unit_days as {{ evalhouse.materialized() }} (
         experiment_id,
         unit_id,
         activity_date,
+        {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
         lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
+        {%- else %}
+        cast(null as date) as next_date
+        {%- endif %}
         {%- for name, total in columns if total %},
         {%- set aggregate = 'max' if total in totals_after | selectattr('aggregate', 'equalto', 'max')
             | map(attribute='name') | list else 'sum' %}
@@ -235,12 +254,15 @@ moved_unit_days as {{ evalhouse.materialized() }} (
             rows between unbounded preceding and 1 preceding
         ) as earlier_{{ name }}
         {%- endfor %}
-    from {{ 'moved_unit_days' if is_incremental() else 'unit_days' }}
+    from {{ unit_days }}
     where
-        {{ metric.numerator }} is not null
-        {%- if metric.denominator_total %}
-        or {{ metric.denominator_total }} is not null
-        {%- endif %}
+        experiment_id in (select experiment_id from experiments)
+        and (
+            {{ metric.numerator }} is not null
+            {%- if metric.denominator_total %}
+            or {{ metric.denominator_total }} is not null
+            {%- endif %}
+        )
     {%- endif %}
 ),
 {%- endfor %}
@@ -256,7 +278,7 @@ running as (
         {%- for name in ['y', 'd', 'earlier_y', 'earlier_d', 'empty_y', 'empty_d'] %},
         cast(null as {{ double }}) as {{ name }}
         {%- endfor %}
-    from unit_days
+    from all_unit_days
     where 1 = 0
     {%- endif %}
     {%- for metric in metrics %}
