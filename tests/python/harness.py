@@ -100,6 +100,8 @@ class PostgresServer:
             with open(data / "postgresql.conf", "a") as config:
                 config.write(
                     "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nautovacuum = off\n"
+                    # What fills a new table is then not logged.
+                    "wal_level = minimal\nmax_wal_senders = 0\n"
                     "timezone = 'UTC'\nmax_connections = 40\nshared_buffers = 128MB\n"
                 )
             self._server.start()

@@ -623,7 +623,7 @@ def test_the_same_rows_in_other_clothes(
     outcomes["occurred_at"] = outcomes["occurred_at"].dt.strftime("%Y-%m-%dT%H:%M:%S")
     warehouse.load("outcomes", outcomes, types={**OUTCOME_TYPES, "occurred_at": "text"})
     warehouse.load("ticks", ticks().sample(frac=1, random_state=3))
-    warehouse.dbt("run", vars=variables())
+    warehouse.dbt("run", vars=variables(), select="+experiment_results")
     frames = [
         item.sort_values(KEY).reset_index(drop=True) for item in (warehouse.mart("experiment_results"), edges.mart)
     ]
@@ -683,7 +683,7 @@ def test_empty_tables(engine: str, warehouse_factory: Callable[..., harness.Ware
     world.arm("quiet", "control", [None] * 20)
     world.arm("quiet", "treatment", [None] * 20)
     warehouse.load("exposures", pd.DataFrame(world.exposures), types=EXPOSURE_TYPES)
-    warehouse.dbt("run", vars=SMALL_WORLD)
+    warehouse.dbt("run", vars=SMALL_WORLD, select="+experiment_results")
     mart = check_results(warehouse.mart("experiment_results"))
     warehouse.close()
     assert set(zip(mart["metric_name"], mart["status"], mart["status_reason"], strict=True)) == {
