@@ -46,7 +46,7 @@ sources_read as (
 registered_variations as (
     select
         experiment_id,
-        {{ dbt.listagg('variation_id', "','", 'order by variation_id') }} as variation_ids
+        {{ evalhouse.sorted_listagg('variation_id', "','") }} as variation_ids
     from variations
     group by experiment_id
 ),
@@ -54,8 +54,7 @@ registered_variations as (
 registered_phases as (
     select
         experiment_id,
-        {{ dbt.listagg('cast(phase_started_at as ' ~ dbt.type_string() ~ ')', "','", 'order by phase_started_at') }}
-            as phase_starts
+        {{ evalhouse.sorted_listagg('cast(phase_started_at as ' ~ dbt.type_string() ~ ')', "','") }} as phase_starts
     from phases
     group by experiment_id
 ),

@@ -3,9 +3,8 @@
     being measured from the centre that an experiment began with, which is stored beside the sums. -#}
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='experiment_id, change_date',
-    on_schema_change='sync_all_columns'
+    on_schema_change='sync_all_columns',
+    **evalhouse.incremental_by(['experiment_id', 'change_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}

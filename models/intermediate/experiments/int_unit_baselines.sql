@@ -2,9 +2,8 @@
     exposure, as int_unit_days is by day. -#}
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='experiment_id, entry_date',
-    on_schema_change='sync_all_columns'
+    on_schema_change='sync_all_columns',
+    **evalhouse.incremental_by(['experiment_id', 'entry_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}
