@@ -111,7 +111,7 @@ steps as (
 unit_totals as (
     select
         *,
-        {{ dbt.dateadd('day', 1, 'cast(valid_from as ' ~ dbt.type_timestamp() ~ ')') }} as first_day_ends_at,
+        {{ evalhouse.time_added('day', 1, 'cast(valid_from as ' ~ dbt.type_timestamp() ~ ')') }} as first_day_ends_at,
         case when leaves_on < next_from or next_from is null then leaves_on else next_from end as valid_until
     from steps
     where leaves_on is null or valid_from < leaves_on
