@@ -56,22 +56,29 @@ WIDTH = 140
 def read(warehouse: Warehouse) -> tuple[list[dict[str, Any]], Any]:
     """The due actions, worst first, and the moment that all marts share."""
     rows = warehouse.rows(f"select * from {warehouse.relation(MART)}")
+    if any(row["cause"] == "mixed_relations" for row in rows):
+        raise WarehouseError(f"{MART} was built from relations of different runs; run dbt again, all of it")
     unlike = sorted({str(row["action"]) for row in rows} - {"pause", "rollback"})
     if unlike:
         raise WarehouseError(f"{MART} has the action {', '.join(unlike)}; known: pause, rollback")
     moments = {MART: {row["as_of_at"] for row in rows}}
+    states = {row["data_state"] for row in rows if row.get("data_state")}
     for name in EVIDENCE:
         if warehouse.has_model(name):
             relation = warehouse.relation(name)
-            if "as_of_at" in warehouse.columns(name):
-                found = warehouse.rows(f"select distinct as_of_at from {relation}")
-                moments[name] = {row["as_of_at"] for row in found}
+            columns = [column for column in ("as_of_at", "data_state") if column in warehouse.columns(name)]
+            if columns:
+                found = warehouse.rows(f"select distinct {', '.join(columns)} from {relation}")
+                moments[name] = {row["as_of_at"] for row in found if "as_of_at" in row}
+                states |= {row["data_state"] for row in found if row.get("data_state")}
     as_of = set().union(*moments.values())
     if len(as_of) > 1:
         told = "; ".join(
             f"{name}: {', '.join(sorted(map(str, found)))}" for name, found in sorted(moments.items()) if found
         )
         raise WarehouseError(f"the marts are of different moments, so dbt has not built all of them: {told}")
+    if len(states) > 1:
+        raise WarehouseError("the marts are of different states of the data, so dbt has not built all of them")
     keys = ("experiment_id", "variation_id", "metric_name", "slice_name", "slice_value")
     rows.sort(key=lambda row: (row["action"] != "rollback", *(str(row[key] or "") for key in keys)))
     return [{name: plain(row[name]) for name in COLUMNS} for row in rows], plain(next(iter(as_of), None))

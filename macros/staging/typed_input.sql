@@ -5,6 +5,8 @@
 {% macro typed_input(input_name, columns, required, extra_columns=[]) -%}
     {%- set found = evalhouse.raw_columns(input_name) -%}
     {%- set relation = source('evalhouse_raw', input_name) -%}
+    {#- Not read, but built before. -#}
+    {%- set gate = ref('evalhouse', 'run_gate') -%}
     {%- if evalhouse.example_is_active() -%}
         {#- The example's raw tables are seeds of this project: they load before anything reads them. -#}
         {%- set seed = ref('evalhouse', input_name) -%}

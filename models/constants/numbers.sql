@@ -1,4 +1,5 @@
 {#- The integers 0 to 255, for sums whose terms are numbered. -#}
+-- depends_on: {{ ref('evalhouse', 'run_gate') }}
 with digits as (
     {%- for digit in range(16) %}
     select {{ digit }} as digit

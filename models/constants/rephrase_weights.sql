@@ -13,6 +13,7 @@
     ('embedding_centre', 0.8),
     ('threshold', 0.442),
 ] -%}
+-- depends_on: {{ ref('evalhouse', 'run_gate') }}
 {%- for name, value in weights %}
 select
     '{{ name }}' as name,

@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ _ARROW_TYPES = {
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
 }
+_QUIET = ("--log-level-file", "none", "--no-use-colors", "--no-version-check", "--no-send-anonymous-usage-stats")
 _TYPE_ALIASES = {"double": "double precision", "float": "double precision", "int": "integer", "varchar": "text"}
 
 # Postgres type numbers of the columns that models may return.
@@ -356,30 +358,17 @@ class Warehouse:
         expect_success: bool | None = True,
         args: Sequence[str] = (),
         artifacts: bool = False,
+        with_gate: bool = False,
     ) -> DbtResult:
         """Runs a dbt command, such as "build" or "run --full-refresh", in this process.
 
         With expect_success False the command must fail; with None the result is the caller's to judge. `artifacts`
-        writes manifest.json and run_results.json to target_path; the compiled SQL is always there.
+        writes manifest.json and run_results.json to target_path; the compiled SQL is always there. On Postgres the gate
+        that refuses a second run, a second of waiting, is left out unless `with_gate`.
         """
-        words = command.split() if isinstance(command, str) else list(command)
-        variables = json.dumps(vars or {}, sort_keys=True, default=str)
-        if vars:
-            words += ["--vars", variables]
-        if select:
-            words += ["--select", *([select] if isinstance(select, str) else select)]
-        words += args
-        words += ["--project-dir", str(self.project_dir), "--profiles-dir", str(ROOT)]
-        words += ["--profile", "evalhouse", "--target", self.engine]
-        general = ["--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-version-check"]
-        general += ["--no-send-anonymous-usage-stats", "--write-json" if artifacts else "--no-write-json"]
-        self._activate()
-        parsed = self._workshop.parsed_state(self.project_dir, self.engine, variables)
-        own = self.target_path / "partial_parse.msgpack"
-        if parsed.exists():
-            shutil.copyfile(parsed, own)
-        else:
-            own.unlink(missing_ok=True)
+        words = self._words(command, vars, select, args, with_gate)
+        general = ["--log-level", "none", "--write-json" if artifacts else "--no-write-json", *_QUIET]
+        parsed, own = self._prepare(vars)
         outcome = _invoke([*general, *words], self._environment())
         if own.exists():
             shutil.copyfile(own, parsed)
@@ -389,6 +378,63 @@ class Warehouse:
             state = "succeeded" if outcome.success else "failed"
             raise AssertionError(f"dbt {command} {state} on {self.engine}\n{outcome.log}\n{outcome.error}")
         return outcome
+
+    def start_dbt(
+        self, command: str, vars: Mapping[str, Any] | None = None, select: str | Sequence[str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Starts a dbt command in a process of its own, an untouched dbt, which may be killed or run beside another.
+
+        Its standard output is a pipe with what dbt prints. The warehouse has to stay the active one while it runs.
+        """
+        _, own = self._prepare(vars)
+        target = Path(tempfile.mkdtemp(prefix="target_", dir=self.directory))
+        if own.exists():
+            shutil.copy(own, target)
+        words = [
+            "--log-level",
+            "info",
+            "--no-write-json",
+            *_QUIET,
+            *self._words(command, vars, select, with_gate=True),
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *words],
+            env={**os.environ, **self._environment(), "DBT_TARGET_PATH": str(target), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _words(
+        self,
+        command: str | Sequence[str],
+        vars: Mapping[str, Any] | None,
+        select: str | Sequence[str] | None = None,
+        args: Sequence[str] = (),
+        with_gate: bool = False,
+    ) -> list[str]:
+        words = command.split() if isinstance(command, str) else list(command)
+        if vars:
+            words += ["--vars", _as_json(vars)]
+        if select:
+            words += ["--select", *([select] if isinstance(select, str) else select)]
+        words += args
+        if self.engine == "postgres" and words[0] in ("run", "build") and not with_gate:
+            words += ["--exclude", "evalhouse.staging.run_gate"]
+        words += ["--project-dir", str(self.project_dir), "--profiles-dir", str(ROOT)]
+        return [*words, "--profile", "evalhouse", "--target", self.engine]
+
+    def _prepare(self, vars: Mapping[str, Any] | None) -> tuple[Path, Path]:
+        """Makes this warehouse the active one; the parsed state of these variables, kept and in the target folder."""
+        self._activate()
+        parsed = self._workshop.parsed_state(self.project_dir, self.engine, _as_json(vars))
+        own = self.target_path / "partial_parse.msgpack"
+        if parsed.exists():
+            shutil.copyfile(parsed, own)
+        else:
+            own.unlink(missing_ok=True)
+        return parsed, own
 
     def render(self, query: str, vars: Mapping[str, Any] | None = None) -> str:
         """The SQL of a query that calls macros."""
@@ -423,6 +469,10 @@ class Warehouse:
     def _is_open(self) -> bool:
         path = os.path.realpath(self.path)
         return any(item.path == path for item in psutil.Process().open_files())
+
+
+def _as_json(variables: Mapping[str, Any] | None) -> str:
+    return json.dumps(variables or {}, sort_keys=True, default=str)
 
 
 def _invoke(words: Sequence[str], environment: Mapping[str, str]) -> DbtResult:

@@ -1,6 +1,7 @@
 {#- The features of all monitors, with the number by which the models before the marts know them. -#}
 {%- set monitors = evalhouse.settings().drift_monitors | selectattr('features') | list %}
 
+-- depends_on: {{ ref('evalhouse', 'run_gate') }}
 {%- for monitor in monitors %}
 {%- set last_monitor = loop.last %}
 {%- for feature in monitor.features %}

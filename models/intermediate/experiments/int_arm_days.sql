@@ -4,6 +4,7 @@
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_arm_days'),
     **evalhouse.incremental_by(['experiment_id', 'change_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}

@@ -20,7 +20,9 @@ phased as (
 ),
 
 now_of_the_data as (
-    select max(as_of_at) as as_of_at
+    select
+        max(as_of_at) as as_of_at,
+        max(data_state) as data_state
     from {{ ref('evalhouse', 'int_watermarks') }}
 ),
 
@@ -70,6 +72,7 @@ select
     exposed.last_phase_number,
     coalesce(phased.phase_source, 'none') as phase_source,
     now_of_the_data.as_of_at,
+    now_of_the_data.data_state,
     -- Open-ended metrics count events until the experiment's end or the newest data.
     case
         when registry.ended_at < now_of_the_data.as_of_at then registry.ended_at

@@ -3,6 +3,7 @@
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_unit_baselines'),
     **evalhouse.incremental_by(['experiment_id', 'entry_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}

@@ -2,6 +2,7 @@
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_unit_days'),
     **evalhouse.incremental_by(['experiment_id', 'activity_date'])
 ) }}
 {%- set plan = evalhouse.metric_plan() -%}

@@ -19,5 +19,6 @@ select
     cast(units as {{ dbt.type_bigint() }}) as units_exposed,
     first_exposed_at,
     last_exposed_at,
-    as_of_at
+    as_of_at,
+    cast(data_state as {{ dbt.type_string() }}) as data_state
 from experiments

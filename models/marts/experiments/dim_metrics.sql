@@ -2,6 +2,7 @@
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
 
+-- depends_on: {{ ref('evalhouse', 'run_gate') }}
 with configured as (
     {%- if metrics %}
     {%- for metric in metrics %}

@@ -4,8 +4,12 @@
 {%- set string = dbt.type_string() -%}
 {%- set double = evalhouse.type_double() -%}
 
-with guardrail_checks as (
+with all_checks as (
     select * from {{ ref('evalhouse', 'guardrail_checks') }}
+),
+
+guardrail_checks as (
+    select * from all_checks
     where action <> 'none'
 ),
 
@@ -17,6 +21,14 @@ sample_ratios as (
 running as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
     where ended_at is null or ended_at > as_of_at
+),
+
+-- Checks of another run than what is known of the experiments: nothing follows from both together.
+mixed_experiments as (
+    select distinct running.experiment_id
+    from running
+    inner join all_checks on running.experiment_id = all_checks.experiment_id
+    where running.data_state <> all_checks.data_state
 )
 
 select
@@ -32,7 +44,8 @@ select
     guardrail_checks.effect,
     guardrail_checks.bound,
     guardrail_checks.reason,
-    guardrail_checks.as_of_at
+    guardrail_checks.as_of_at,
+    guardrail_checks.data_state
 from guardrail_checks
 inner join running on guardrail_checks.experiment_id = running.experiment_id
 
@@ -51,6 +64,27 @@ select
     cast(null as {{ double }}) as effect,
     cast(null as {{ double }}) as bound,
     cast('split_left_the_plan' as {{ string }}) as reason,
-    running.as_of_at
+    running.as_of_at,
+    cast(running.data_state as {{ string }}) as data_state
 from sample_ratios
 inner join running on sample_ratios.experiment_id = running.experiment_id
+
+union all
+
+select
+    cast(running.experiment_id as {{ string }}) as experiment_id,
+    cast(null as {{ string }}) as variation_id,
+    cast(null as {{ string }}) as metric_name,
+    cast('all' as {{ string }}) as slice_name,
+    cast('all' as {{ string }}) as slice_value,
+    cast('run_again' as {{ string }}) as action,
+    cast('mixed_relations' as {{ string }}) as cause,
+    cast(null as {{ dbt.type_timestamp() }}) as first_breach_at,
+    cast(null as {{ double }}) as margin,
+    cast(null as {{ double }}) as effect,
+    cast(null as {{ double }}) as bound,
+    cast('checks_are_of_another_run' as {{ string }}) as reason,
+    running.as_of_at,
+    cast(running.data_state as {{ string }}) as data_state
+from running
+inner join mixed_experiments on running.experiment_id = mixed_experiments.experiment_id

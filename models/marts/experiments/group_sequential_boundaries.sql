@@ -25,6 +25,7 @@
     and not is_incremental()
 ) -%}
 
+-- depends_on: {{ ref('evalhouse', 'run_gate') }}
 select
     {%- for name, type in columns.items() %}
     cast({{ name if is_rebuilt else 'null' }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}

@@ -109,6 +109,7 @@ select
     cast(coalesce(judged.units_control, 0) as {{ dbt.type_bigint() }}) as units_control,
     cast(coalesce(judged.units_treatment, 0) as {{ dbt.type_bigint() }}) as units_treatment,
     judged.look_at,
-    experiments.as_of_at
+    experiments.as_of_at,
+    cast(experiments.data_state as {{ string }}) as data_state
 from judged
 inner join experiments on judged.experiment_id = experiments.experiment_id

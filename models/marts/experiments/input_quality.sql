@@ -1,5 +1,6 @@
 {#- What staging and the joins after it dropped or repaired, one row per input and rule. Every rule has a row, also when
     nothing broke it: an absent count would look like an absent check. -#}
+{%- set late = 'came when no run reached back to its day: not in results by day before a full refresh' -%}
 {%- set rules = [
     ('exposures', 'missing_key', 'dropped', 'experiment, variation, unit or time is null, blank or unreadable'),
     ('exposures', 'after_load', 'dropped', 'more than a day later than its own load: a clock fault'),
@@ -12,6 +13,7 @@
     ('exposures', 'repeat_exposure', 'repaired', 'a later exposure of a unit, folded into its first'),
     ('exposures', 'several_variations', 'dropped', 'the unit was exposed to several variations of the experiment'),
     ('exposures', 'missing_cluster', 'dropped', 'the experiment has clusters, the unit has none'),
+    ('exposures', 'later_than_lookback', 'dropped', late),
     ('outcomes', 'missing_key', 'dropped', 'outcome, unit, event name or time is null, blank or unreadable'),
     ('outcomes', 'after_load', 'dropped', 'more than a day later than its own load: a clock fault'),
     ('outcomes', 'after_as_of', 'dropped', 'later than analysis.as_of'),
@@ -19,6 +21,7 @@
     ('outcomes', 'unusable_value', 'repaired', 'value is no number between -1e35 and 1e35: set to null'),
     ('outcomes', 'before_exposure', 'dropped', 'before the unit met any experiment: at most a covariate'),
     ('outcomes', 'unit_never_exposed', 'dropped', 'the unit is in no experiment'),
+    ('outcomes', 'later_than_lookback', 'dropped', late),
     ('experiments', 'missing_key', 'dropped', 'experiment_id is null or blank'),
     ('experiments', 'duplicate', 'dropped', 'experiment_id seen before: the latest registration is kept'),
     ('experiments', 'end_before_start', 'repaired', 'ended_at before started_at: taken as not ended'),
@@ -43,6 +46,7 @@
     ('traces', 'negative_amount', 'repaired', 'a negative length, token count, cost or ttft_ms: set to null'),
     ('traces', 'unknown_status', 'repaired', 'status is no word known for one: from error_type and finish_reason'),
     ('traces', 'impossible_weight', 'repaired', 'sample_weight is not above 0: taken as 1'),
+    ('traces', 'later_than_lookback', 'dropped', late),
     ('traces', 'unanswered', 'repaired', 'ok, but no end, latency or output is logged: nobody walked away from it'),
     ('evaluation_scores', 'missing_key', 'dropped', 'score, stage, evaluator, metric or time is null or unreadable'),
     ('evaluation_scores', 'unknown_stage', 'dropped', 'stage is none of offline, shadow, online'),
@@ -73,6 +77,7 @@
 {%- set own_facts = evalhouse.metric_plan().facts | reject('in', ['outcomes', 'turns', 'sessions']) | list -%}
 {%- for fact in own_facts -%}
     {%- do rules.append((fact, 'missing_key', 'dropped', 'unit or time is null, blank or unreadable')) -%}
+    {%- do rules.append((fact, 'later_than_lookback', 'dropped', late)) -%}
 {%- endfor -%}
 
 with exposures as (
@@ -131,6 +136,14 @@ kept_{{ input_name }} as (
     select count(*) as kept from {{ input_name }}
 ),
 {%- endfor %}
+
+source_days as (
+    {{ evalhouse.source_days() | indent(4) }}
+),
+
+days_read as (
+    select * from {{ ref('evalhouse', 'int_source_days') }}
+),
 
 kept_outcomes as (
     select count(*) as matching_rows from outcomes
@@ -221,6 +234,18 @@ rows_seen as (
 ),
 
 noticed_later as (
+    select
+        source_days.source_name as input_name,
+        'later_than_lookback' as rule,
+        sum(greatest(source_days.rows_read - coalesce(days_read.rows_read, 0), 0)) as matching_rows
+    from source_days
+    left join days_read
+        on source_days.source_name = days_read.source_name
+        and source_days.activity_date = days_read.activity_date
+    group by source_days.source_name
+
+    union all
+
     select
         'exposures' as input_name,
         'repeat_exposure' as rule,
