@@ -274,30 +274,80 @@ def test_later_rows_change_nothing_that_was_said(warehouse) -> None:
     pd.testing.assert_frame_equal(early, late.loc[early.index])
 
 
-def test_spikes_gaps_and_steps(warehouse) -> None:
-    """Two of the last three windows make a shift; it began with the first of them; three quiet ones end it."""
-    rows = draw(seed=5, days=24, missing=0)
-    shifted = {9, 13, 15, 18, 19, 20, 21, 22}
-    day = (rows.seen_at - START).dt.days
-    rows.loc[day.isin(shifted), "size"] *= 4
-    rows = rows[day != 17]
-    warehouse.load("observations", rows[list(TYPES)], types=TYPES)
+@pytest.fixture(scope="module")
+def planted(engine, warehouse_factory) -> Any:
+    """The summaries of monitors by name, each over rows of its own in which something was planted."""
+    warehouse = warehouse_factory(engine)
     fixed = {"kind": "fixed", "start": "2024-03-04", "end": "2024-03-11"}
-    summary = run(warehouse, monitor(features=[{"name": "size", "kind": "numeric"}], reference=fixed))
+    size = [{"name": "size", "kind": "numeric"}]
+    numbers = [*monitor()["features"], {"name": "order", "kind": "numeric"}]
+    right = [{"name": "right", "value": "size"}]
+    relations = {"spikes": spikes(), "unlogged": unlogged(), "hidden": hidden(), "bad_day": bad_day()}
+    for name, rows in relations.items():
+        types = {item: kind for item, kind in {**TYPES, "order": "double precision"}.items() if item in rows}
+        warehouse.load(name, rows[list(types)], types=types)
+    monitors = [
+        monitor(name="spikes", relation="raw.spikes", features=size, reference=fixed),
+        monitor(name="unlogged", relation="raw.unlogged"),
+        monitor(name="hidden", relation="raw.hidden", features=numbers),
+        monitor(name="hidden_fixed", relation="raw.hidden", features=numbers, reference=fixed),
+        monitor(name="bad_day", relation="raw.bad_day", features=[], performance=right, reference=fixed),
+    ]
+    summary = run(warehouse, *monitors)
+    warehouse.close()
+    return {name: rows.reset_index(drop=True) for name, rows in summary.groupby("monitor_name")}
+
+
+def spikes() -> pd.DataFrame:
+    rows = draw(seed=5, days=24, missing=0)
+    day = (rows.seen_at - START).dt.days
+    rows.loc[day.isin(SPIKES), "size"] *= 4
+    return rows[day != 17]
+
+
+SPIKES = {9, 13, 15, 18, 19, 20, 21, 22}
+
+
+def unlogged() -> pd.DataFrame:
+    rows = draw(seed=7, missing=0)
+    bad = rows.seen_at.dt.normalize() == START + pd.Timedelta(days=12)
+    rows.loc[rows.index[bad][::2], "topic"] = None
+    return rows
+
+
+def hidden() -> pd.DataFrame:
+    rows = draw(seed=11, users=200, missing=0).drop(columns="plan")
+    generator = np.random.default_rng(11)
+    late = rows.seen_at >= START + pd.Timedelta(days=12)
+    rows["order"] = (generator.random(len(rows)) < np.where(late, 0.4, 0.95)).astype(float)
+    bot = rows.index[rows.seen_at.dt.normalize() == START + pd.Timedelta(days=14)][:25]
+    rows.loc[bot, ["user_id", "topic"]] = ["bot", "spam"]
+    rows.loc[len(rows)] = {**rows.iloc[0], "seen_at": pd.Timestamp("1970-01-02")}
+    return rows
+
+
+def bad_day() -> pd.DataFrame:
+    rows = draw(seed=13, users=200, missing=0)
+    generator = np.random.default_rng(13)
+    day = (rows.seen_at - START).dt.days
+    share = np.where(day == 12, 0.99, np.where(day.isin([13, 16, 17]), 0.4, 0.7))
+    rows["size"] = (generator.random(len(rows)) < share).astype(float)
+    return rows
+
+
+def test_spikes_gaps_and_steps(planted) -> None:
+    """Two of the last three windows make a shift; it began with the first of them; three quiet ones end it."""
+    summary = planted["spikes"]
     found = summary.set_index((summary.window_start - START).dt.days).sort_index()
-    assert set(found.index[found.status == "alert"]) == shifted
+    assert set(found.index[found.status == "alert"]) == SPIKES
     assert found.status[17] == "insufficient" and found.status_reason[17] == "no_rows"
     assert set(found.index[found.is_sustained]) == {15, 19, 20, 21, 22}
     begins = ((found.change_point_at - START).dt.days).dropna().astype(int).to_dict()
     assert begins == {15: 13, 19: 13, 20: 13, 21: 13, 22: 13}
 
 
-def test_a_day_without_values_is_bad_logging(warehouse) -> None:
-    rows = draw(seed=7, missing=0)
-    bad = rows.seen_at.dt.normalize() == START + pd.Timedelta(days=12)
-    rows.loc[rows.index[bad][::2], "topic"] = None
-    warehouse.load("observations", rows[list(TYPES)], types=TYPES)
-    summary = run(warehouse, monitor())
+def test_a_day_without_values_is_bad_logging(planted) -> None:
+    summary = planted["unlogged"]
     raised = summary[summary.status.isin(["warn", "alert"])]
     assert raised[["feature_name", "window_start", "drift_kind", "status_reason", "is_sustained"]].values.tolist() == [
         ["topic", START + pd.Timedelta(days=12), "logging", "missing_rate", False]
@@ -307,23 +357,11 @@ def test_a_day_without_values_is_bad_logging(warehouse) -> None:
     assert row.quality == "unknown"
 
 
-def test_what_bins_and_averages_hide(warehouse) -> None:
+def test_what_bins_and_averages_hide(planted) -> None:
     """A number that is mostly one value and falls below it, one user's new word, a row from another time, a keyword."""
-    rows = draw(seed=11, users=200, missing=0)
-    generator = np.random.default_rng(11)
-    late = rows.seen_at >= START + pd.Timedelta(days=12)
-    rows["order"] = (generator.random(len(rows)) < np.where(late, 0.4, 0.95)).astype(float)
-    bot = rows.index[rows.seen_at.dt.normalize() == START + pd.Timedelta(days=14)][:25]
-    rows.loc[bot, ["user_id", "topic"]] = ["bot", "spam"]
-    rows.loc[len(rows)] = {**rows.iloc[0], "seen_at": pd.Timestamp("1970-01-02")}
-    types = {name: kind for name, kind in TYPES.items() if name != "plan"} | {"order": "double precision"}
-    warehouse.load("observations", rows[list(types)], types=types)
-    features = [*monitor()["features"], {"name": "order", "kind": "numeric"}]
-    fixed = {"kind": "fixed", "start": "2024-03-04", "end": "2024-03-11"}
-    summary = run(warehouse, monitor(features=features), monitor(name="fixed", features=features, reference=fixed))
-    summary = summary[summary.window_start >= START + pd.Timedelta(days=7)]
-    for name, raised in [("rows", 2), ("fixed", 7)]:
-        found = summary[summary.monitor_name == name].set_index(["feature_name", "window_start"]).sort_index()
+    for name, raised in [("hidden", 2), ("hidden_fixed", 7)]:
+        found = planted[name][planted[name].window_start >= START + pd.Timedelta(days=7)]
+        found = found.set_index(["feature_name", "window_start"]).sort_index()
         after = found.loc["order"][START + pd.Timedelta(days=12) :]
         assert set(after.status[:raised]) == {"alert"}, name
         assert after.change_point_at.dropna().iloc[0] == START + pd.Timedelta(days=12)
@@ -333,16 +371,8 @@ def test_what_bins_and_averages_hide(warehouse) -> None:
         assert of_bot.new_categories == 1 and of_bot.new_category_p_value > 0.01
 
 
-def test_a_bad_day_after_a_good_one_is_no_run(warehouse) -> None:
-    rows = draw(seed=13, users=200, missing=0)
-    generator = np.random.default_rng(13)
-    day = (rows.seen_at - START).dt.days
-    share = np.where(day == 12, 0.99, np.where(day.isin([13, 16, 17]), 0.4, 0.7))
-    rows["size"] = (generator.random(len(rows)) < share).astype(float)
-    warehouse.load("observations", rows[list(TYPES)], types=TYPES)
-    fixed = {"kind": "fixed", "start": "2024-03-04", "end": "2024-03-11"}
-    measured = monitor(features=[], performance=[{"name": "right", "value": "size"}], reference=fixed)
-    found = run(warehouse, measured).set_index("window_start").sort_index()
+def test_a_bad_day_after_a_good_one_is_no_run(planted) -> None:
+    found = planted["bad_day"].set_index("window_start").sort_index()
     days = (found.index - START).days
     assert dict(zip(days, found.status, strict=True))[12] == "warn"
     assert set(days[found.status == "alert"]) == {13, 16, 17}
@@ -368,7 +398,9 @@ def test_little_data_says_so(warehouse) -> None:
         {"name": "length_of_topic", "kind": "text_length", "value": "topic"},
         {"name": "words", "kind": "text", "value": "topic"},
     ]
-    by_unit = run(warehouse, monitor(features=features))
+    by_rows = monitor(name="by_rows", features=features, unit_column=None)
+    monitors = dict(list(run(warehouse, monitor(features=features), by_rows).groupby("monitor_name")))
+    by_unit, by_row = monitors["rows"], monitors["by_rows"].set_index("feature_name")
     assert set(by_unit.status) == {"insufficient"}
     assert by_unit.set_index("feature_name").status_reason.to_dict() == {
         "size": "too_few_units",
@@ -378,7 +410,6 @@ def test_little_data_says_so(warehouse) -> None:
         "length_of_topic": "too_few_units",
         "words": "too_few_units",
     }
-    by_row = run(warehouse, monitor(features=features, unit_column=None)).set_index("feature_name")
     assert by_row.status.to_dict() == {
         "size": "ok",
         "nothing": "insufficient",
