@@ -8,14 +8,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
+CLOUDS_STAMP := .venv-clouds/.installed
 
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export DBT_PROFILES_DIR := $(CURDIR)
 
-.PHONY: help setup demo test test-spark pytest lint bench docs clean
+.PHONY: help setup demo test test-dialects test-spark pytest lint bench docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv from requirements.lock
 
@@ -42,11 +43,22 @@ demo: setup  ## build everything from the example data in demo.duckdb and print 
 	$(BIN)/python scripts/demo.py --target duckdb
 	@$(BIN)/python scripts/due_actions.py --target duckdb || echo "(exit code $$?: 3 a pause is due, 4 a rollback)"
 
-test: setup  ## everything that CI checks
+test: setup $(CLOUDS_STAMP)  ## everything that CI checks
 	@$(MAKE) -j2 lint pytest
 
-pytest: setup
+pytest: setup $(CLOUDS_STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+test-dialects: setup $(CLOUDS_STAMP)  ## the SQL for Snowflake, BigQuery, Databricks and Redshift, not run
+	$(BIN)/python -m pytest tests/python/test_dialects.py
+
+# The adapters of the cloud engines, for compiling. What one process imports of them is compiled as it goes.
+$(CLOUDS_STAMP): requirements-clouds.lock
+	@if cmp -s $< $@; then touch $@; exit 0; fi; \
+	echo "installing $< into .venv-clouds"; \
+	$(PYTHON) -m venv --clear .venv-clouds; \
+	.venv-clouds/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-compile -r $<; \
+	cp $< $@
 
 # Spark has an environment of its own: pyspark needs an older pandas. Its Java comes with the environment, too.
 SPARK_VENV := .venv-spark
@@ -90,6 +102,6 @@ docs: setup  ## write the documentation site to target/
 	$(BIN)/dbt build --target duckdb --quiet --vars '{analysis: {due_rollback: warn}}'
 	$(BIN)/dbt docs generate --target duckdb
 
-clean:  ## remove what was built, except .venv and .venv-spark
+clean:  ## remove what was built, except the environments
 	rm -rf target logs spark-warehouse dbt_packages .pytest_cache .ruff_cache bench_results
 	rm -f demo.duckdb demo.duckdb.wal

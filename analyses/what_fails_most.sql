@@ -21,7 +21,7 @@ recent as (
         sum(modes.failures) as failures,
         sum(modes.turns) as turns
     from modes
-    inner join newest on modes.failure_date > {{ dbt.dateadd('day', -7, 'newest.failure_date') }}
+    inner join newest on modes.failure_date > cast({{ evalhouse.time_added('day', -7, 'newest.failure_date') }} as date)
     group by modes.failure_mode
 ),
 

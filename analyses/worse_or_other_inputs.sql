@@ -27,7 +27,7 @@ moved as (
         max(case when raised.is_sustained then 'yes' else 'no' end) as lasted,
         avg(changes.change) as change,
         avg(changes.mix) as mix,
-        avg(changes.within) as within_slices,
+        avg(changes.within_slices) as within_slices,
         avg(changes.uncovered) as uncovered
     from raised
     left join changes

@@ -11,7 +11,9 @@ newest as (
     select
         *,
         first_value(status_reason) over (
-            partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
+            partition by monitor_name, feature_name, segment_name, segment_value
+            order by window_start desc
+            rows between unbounded preceding and current row
         ) as newest_reason
     from summary
 ),
@@ -21,7 +23,9 @@ judged as (
     select
         *,
         row_number() over (
-            partition by monitor_name, feature_name, segment_name, segment_value order by window_start desc
+            partition by monitor_name, feature_name, segment_name, segment_value
+            order by window_start desc
+            rows between unbounded preceding and current row
         ) as place
     from newest
     where

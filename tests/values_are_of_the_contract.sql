@@ -102,4 +102,5 @@ where
     status not in ('ok', 'insufficient')
     or (status = 'insufficient' and status_reason is null)
     or verdict not in ('worse', 'better', 'unchanged', 'not_computed')
-    or abs(change - mix - within - uncovered) > 1e-9 * (abs(change) + abs(mix) + abs(within) + abs(uncovered)) + 1e-12
+    or abs(change - mix - within_slices - uncovered)
+    > 1e-9 * (abs(change) + abs(mix) + abs(within_slices) + abs(uncovered)) + 1e-12

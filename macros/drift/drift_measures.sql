@@ -158,5 +158,5 @@
 
 {#- The parts of a change, in the order in which they add up to it. -#}
 {% macro drift_parts() -%}
-    {{ return(['change', 'mix', 'within', 'uncovered']) }}
+    {{ return(['change', 'mix', 'within_slices', 'uncovered']) }}
 {%- endmacro %}

@@ -24,10 +24,14 @@
     {%- set path = 'drift_monitors.' ~ monitor.name -%}
     {%- set columns = evalhouse._drift_columns(path ~ '.relation', monitor.relation) -%}
     {%- set time = monitor.time_column -%}
+    {%- set relation = monitor.relation -%}
+    {%- set training = monitor.reference.relation -%}
     {%- if columns -%}
+        {%- set relation = evalhouse._drift_found_relation(path ~ '.relation', monitor.relation) -%}
         {%- do evalhouse._drift_check_columns(monitor, path, columns, ['time_column']) -%}
         {%- if monitor.reference.relation -%}
             {%- set training_path = path ~ '.reference.relation' -%}
+            {%- set training = evalhouse._drift_found_relation(training_path, monitor.reference.relation) -%}
             {%- do evalhouse._drift_check_columns(
                 monitor, path, evalhouse._drift_columns(training_path, monitor.reference.relation),
                 ['time_column'] if monitor.performance else [], ' in ' ~ monitor.reference.relation
@@ -42,9 +46,7 @@
             adapter.quote(time_column.name), evalhouse._timestamp_kind(monitor.name, time_column)
         ) -%}
     {%- endif -%}
-    {{ return({
-        'relation': monitor.relation, 'time': time, 'unit': unit, 'training': monitor.reference.relation
-    }) }}
+    {{ return({'relation': relation, 'time': time, 'unit': unit, 'training': training}) }}
 {%- endmacro %}
 
 {#- Every column that a monitor names has to be there: a compiler error names the key and the columns there are. -#}
@@ -79,21 +81,27 @@
     {{ return(adapter.quote(found.name) if found else column) }}
 {%- endmacro %}
 
+{#- A relation of the user, quoted as the engine needs it. -#}
+{% macro _drift_found_relation(path, name) -%}
+    {%- set parts = name.split('.') -%}
+    {%- set schema = parts[-2] if parts | length > 1 else target.schema -%}
+    {%- set relation = adapter.get_relation(
+        parts[0] if parts | length > 2 else target.database, schema, parts[-1]
+    ) -%}
+    {%- if relation is none -%}
+        {{ exceptions.raise_compiler_error(
+            "evalhouse: " ~ path ~ " is '" ~ name ~ "', which does not exist; allowed: an input of evalhouse, or "
+            ~ "table, schema.table or database.schema.table"
+        ) }}
+    {%- endif -%}
+    {{ return(relation) }}
+{%- endmacro %}
+
 {#- Columns of a relation of the user, as {lower-case name: {name, data_type}}. Empty while dbt parses. -#}
 {% macro _drift_columns(path, name) -%}
     {%- set found = {} -%}
     {%- if execute -%}
-        {%- set parts = name.split('.') -%}
-        {%- set schema = parts[-2] if parts | length > 1 else target.schema -%}
-        {%- set relation = adapter.get_relation(
-            parts[0] if parts | length > 2 else target.database, schema, parts[-1]
-        ) -%}
-        {%- if relation is none -%}
-            {{ exceptions.raise_compiler_error(
-                "evalhouse: " ~ path ~ " is '" ~ name ~ "', which does not exist; allowed: an input of evalhouse, or "
-                ~ "table, schema.table or database.schema.table"
-            ) }}
-        {%- endif -%}
+        {%- set relation = evalhouse._drift_found_relation(path, name) -%}
         {%- for column in adapter.get_columns_in_relation(relation) -%}
             {%- do found.update({column.name | lower: {'name': column.name, 'data_type': column.data_type | lower}}) -%}
         {%- endfor -%}

@@ -16,7 +16,7 @@
     {%- endif -%}
     {%- for pair in evalhouse.moment_pairs(metric) -%}
         {%- do moments.append({
-            'name': 'cov_' ~ pair, 'sql': 'covar_samp(' ~ column ~ pair[0] ~ ', ' ~ column ~ pair[1] ~ ')'
+            'name': 'cov_' ~ pair, 'sql': evalhouse.covar_samp(column ~ pair[0], column ~ pair[1])
         }) -%}
     {%- endfor -%}
     {{ return(moments) }}

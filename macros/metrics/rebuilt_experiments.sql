@@ -136,8 +136,8 @@ experiments as {{ evalhouse.materialized() }} (
                 or oldest_news.new_from = {{ forever_ago }}
                 then {{ forever_ago }}
             when oldest_news.new_from > cast(defined.as_of_at as date)
-                then cast({{ dbt.dateadd('day', -lookback_days, 'cast(defined.as_of_at as date)') }} as date)
-            else cast({{ dbt.dateadd('day', -lookback_days, 'oldest_news.new_from') }} as date)
+                then cast({{ evalhouse.time_added('day', -lookback_days, 'cast(defined.as_of_at as date)') }} as date)
+            else cast({{ evalhouse.time_added('day', -lookback_days, 'oldest_news.new_from') }} as date)
         end as rebuilt_from
     from defined
     cross join oldest_news

@@ -46,7 +46,7 @@ funnels as (
 {%- if is_incremental() %}
 
 -- Nothing else can change a sum from that day on.
-moved_units as (
+moves_of_units as (
     select
         all_unit_days.experiment_id,
         all_unit_days.unit_id
@@ -54,7 +54,9 @@ moved_units as (
     inner join experiments
         on all_unit_days.experiment_id = experiments.experiment_id
         and all_unit_days.activity_date >= experiments.rebuilt_from
-    union
+
+    union all
+
     select
         all_exposed_units.experiment_id,
         all_exposed_units.unit_id
@@ -67,6 +69,13 @@ moved_units as (
         or {{ evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' }}
             >= experiments.rebuilt_from
         {%- endfor %}
+),
+
+moved_units as (
+    select distinct
+        experiment_id,
+        unit_id
+    from moves_of_units
 ),
 
 unit_days as {{ evalhouse.materialized() }} (

@@ -46,3 +46,37 @@
                 )
     end
 {%- endmacro %}
+
+{% macro snowflake__cosine_similarity(first_array, second_array) -%}
+    case
+        when array_size({{ first_array }}) = array_size({{ second_array }})
+            then
+                reduce(
+                    arrays_zip({{ first_array }}, {{ second_array }}),
+                    cast(0 as double),
+                    (total, pair) -> total + cast(pair:"$1" as double) * cast(pair:"$2" as double)
+                )
+                / nullif(
+                    sqrt(reduce({{ first_array }}, cast(0 as double), (total, v) -> total + v * v))
+                    * sqrt(reduce({{ second_array }}, cast(0 as double), (total, v) -> total + v * v)),
+                    0
+                )
+    end
+{%- endmacro %}
+
+{% macro bigquery__cosine_similarity(first_array, second_array) -%}
+    case
+        when array_length({{ first_array }}) = array_length({{ second_array }})
+            then
+                (
+                    select sum(a * b) / nullif(sqrt(sum(a * a)) * sqrt(sum(b * b)), 0)
+                    from unnest({{ first_array }}) as a with offset as place
+                    inner join unnest({{ second_array }}) as b with offset as other_place on place = other_place
+                )
+    end
+{%- endmacro %}
+
+{#- Redshift has neither a function over two arrays nor a subquery that may unnest them in a row: no cosine there. -#}
+{% macro redshift__cosine_similarity(first_array, second_array) -%}
+    cast(null as double precision)
+{%- endmacro %}

@@ -14,3 +14,7 @@
 {% macro postgres__materialized() -%}
     materialized
 {%- endmacro %}
+
+{#- Otherwise Redshift would take Postgres' form. -#}
+{% macro redshift__materialized() -%}
+{%- endmacro %}

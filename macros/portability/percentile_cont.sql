@@ -13,3 +13,15 @@
 {% macro spark__percentile_cont(value, fraction) -%}
     percentile({{ value }}, {{ fraction }})
 {%- endmacro %}
+
+{#- BigQuery's own is a window function only. -#}
+{% macro bigquery__percentile_cont(value, fraction) -%}
+    {%- set sorted = 'array_agg(' ~ value ~ ' ignore nulls order by ' ~ value ~ ')' -%}
+    {%- set place = '(count(' ~ value ~ ') - 1) * ' ~ fraction -%}
+    {{ sorted }}[safe_offset(cast(floor({{ place }}) as int64))]
+    + ({{ place }} - floor({{ place }}))
+    * (
+        {{ sorted }}[safe_offset(cast(ceil({{ place }}) as int64))]
+        - {{ sorted }}[safe_offset(cast(floor({{ place }}) as int64))]
+    )
+{%- endmacro %}

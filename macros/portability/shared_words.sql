@@ -52,3 +52,60 @@
     {%- endfor -%}
     (select coalesce(string_agg(distinct v, ' '), '') from ({{ tables | join(' intersect ') }}) as shared)
 {%- endmacro %}
+
+{% macro snowflake__shared_words(first_text, second_text, ends) -%}
+    {%- set lists = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- set words = "split(" ~ text ~ ", ' ')" -%}
+        {%- if ends -%}
+            {%- do lists.append(
+                "array_cat(transform(" ~ words ~ ", w -> '^' || left(cast(w as varchar), 3)), "
+                ~ "transform(" ~ words ~ ", w -> '$' || right(cast(w as varchar), 3)))"
+            ) -%}
+        {%- else -%}
+            {%- do lists.append(words) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    array_to_string(
+        array_distinct({{ lists[0] if second_text is none else 'array_intersection(' ~ lists | join(', ') ~ ')' }}), ' '
+    )
+{%- endmacro %}
+
+{% macro bigquery__shared_words(first_text, second_text, ends) -%}
+    {%- set lists = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- set words = "split(" ~ text ~ ", ' ')" -%}
+        {%- if ends -%}
+            {%- do lists.append(
+                "array_concat(array(select '^' || left(w, 3) from unnest(" ~ words ~ ") as w), "
+                ~ "array(select '$' || right(w, 3) from unnest(" ~ words ~ ") as w))"
+            ) -%}
+        {%- else -%}
+            {%- do lists.append(words) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    (
+        select coalesce(string_agg(distinct v, ' '), '')
+        from unnest({{ lists[0] }}) as v
+        {{ 'where v in unnest(' ~ lists[1] ~ ')' if second_text is not none }}
+    )
+{%- endmacro %}
+
+{#- An array becomes text as JSON: words have neither quotes nor commas. The ends of words are cut by patterns, because
+    there are no functions of functions. -#}
+{% macro redshift__shared_words(first_text, second_text, ends) -%}
+    {%- set lists = [] -%}
+    {%- for text in [first_text, second_text] if text is not none -%}
+        {%- if ends -%}
+            {%- do lists.append(
+                "split_to_array(regexp_replace(" ~ text ~ ", '([^ ]{1,3})[^ ]*', '^$1', 1, 'p') || ' ' || "
+                ~ "regexp_replace(" ~ text ~ ", '[^ ]*?([^ ]{1,3})(?= |$)', '#$1', 1, 'p'), ' ')"
+            ) -%}
+        {%- else -%}
+            {%- do lists.append("split_to_array(" ~ text ~ ", ' ')") -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set shared = 'array_distinct(' ~ lists[0] ~ ')' if second_text is none
+        else 'array_intersection(' ~ lists | join(', ') ~ ', true)' -%}
+    replace(trim(json_serialize({{ shared }}), '[]"'), '","', ' ')
+{%- endmacro %}

@@ -10,3 +10,15 @@
 {% macro spark__time_added(datepart, interval, from_date_or_timestamp) -%}
     timestampadd({{ datepart }}, {{ interval }}, {{ from_date_or_timestamp }})
 {%- endmacro %}
+
+{#- dbt's own gives a datetime, which BigQuery does not compare with a timestamp. -#}
+{% macro bigquery__time_added(datepart, interval, from_date_or_timestamp) -%}
+    timestamp_add(
+        cast({{ from_date_or_timestamp }} as timestamp), interval cast({{ interval }} as int64) {{ datepart }}
+    )
+{%- endmacro %}
+
+{#- A number of seconds that is a double is refused. -#}
+{% macro redshift__time_added(datepart, interval, from_date_or_timestamp) -%}
+    dateadd({{ datepart }}, cast({{ interval }} as bigint), {{ from_date_or_timestamp }})
+{%- endmacro %}

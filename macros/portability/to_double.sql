@@ -3,8 +3,15 @@
     {{ return(adapter.dispatch('to_double', 'evalhouse')(expression, data_type)) }}
 {%- endmacro %}
 
+{#- Safe casts of the engines read text; some refuse anything else, and a boolean is a number nowhere. -#}
 {% macro default__to_double(expression, data_type) -%}
-    {{ dbt.safe_cast(expression, evalhouse.type_double()) }}
+    {%- if 'char' in data_type or data_type in ['text', 'string'] -%}
+        {{ dbt.safe_cast(expression, evalhouse.type_double()) }}
+    {%- elif data_type.startswith('bool') -%}
+        cast(case when {{ expression }} then 1 when not {{ expression }} then 0 end as {{ evalhouse.type_double() }})
+    {%- else -%}
+        cast({{ expression }} as {{ evalhouse.type_double() }})
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro duckdb__to_double(expression, data_type) -%}
@@ -22,5 +29,13 @@
         cast(cast({{ expression }} as integer) as double precision)
     {%- else -%}
         cast({{ expression }} as double precision)
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro redshift__to_double(expression, data_type) -%}
+    {%- if 'char' in data_type or data_type == 'text' -%}
+        try_cast(nullif(trim({{ expression }}), '') as double precision)
+    {%- else -%}
+        {{ evalhouse.default__to_double(expression, data_type) }}
     {%- endif -%}
 {%- endmacro %}

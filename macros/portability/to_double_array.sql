@@ -26,3 +26,35 @@
         cast({{ expression }} as double precision[])
     {%- endif -%}
 {%- endmacro %}
+
+{#- Elements stay as they are: cosine_similarity reads each as a number. -#}
+{% macro snowflake__to_double_array(expression, data_type) -%}
+    {%- if 'char' in data_type or data_type in ['text', 'string'] -%}
+        try_cast(try_parse_json({{ expression }}) as array)
+    {%- else -%}
+        cast({{ expression }} as array)
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro bigquery__to_double_array(expression, data_type) -%}
+    {%- if expression == 'null' -%}
+        cast(null as array<float64>)
+    {%- elif data_type.startswith('array') -%}
+        {{ expression }}
+    {%- else -%}
+        array(
+            select safe_cast(element as float64)
+            from unnest(json_value_array(safe.parse_json({{ expression }}, wide_number_mode => 'round'))) as element
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro redshift__to_double_array(expression, data_type) -%}
+    {%- if expression == 'null' -%}
+        cast(null as super)
+    {%- elif 'char' in data_type or data_type == 'text' -%}
+        case when is_valid_json_array({{ expression }}) then json_parse({{ expression }}) end
+    {%- else -%}
+        {{ expression }}
+    {%- endif -%}
+{%- endmacro %}

@@ -41,3 +41,32 @@
         end
     {%- endif -%}
 {%- endmacro %}
+
+{#- A time with an offset loses it by a plain cast; text without one must not be read in the session's time zone. -#}
+{% macro snowflake__to_utc_timestamp(expression, kind) -%}
+    {%- if kind == 'zoned' -%}
+        cast(convert_timezone('UTC', {{ expression }}) as timestamp_ntz)
+    {%- elif kind == 'naive' -%}
+        cast({{ expression }} as timestamp_ntz)
+    {%- else -%}
+        case
+            when regexp_like(trim({{ expression }}), '.*:[0-9.:]* *(Z|[+-][0-9][0-9](:?[0-9][0-9])?)')
+                then cast(convert_timezone('UTC', try_cast(trim({{ expression }}) as timestamp_tz)) as timestamp_ntz)
+            else try_cast(trim({{ expression }}) as timestamp_ntz)
+        end
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro redshift__to_utc_timestamp(expression, kind) -%}
+    {%- if kind == 'zoned' -%}
+        ({{ expression }} at time zone 'UTC')
+    {%- elif kind == 'naive' -%}
+        cast({{ expression }} as timestamp)
+    {%- else -%}
+        case
+            when trim({{ expression }}) ~ ':[0-9.:]* *(Z|[+-][0-9][0-9](:?[0-9][0-9])?)$'
+                then try_cast(trim({{ expression }}) as timestamptz) at time zone 'UTC'
+            else try_cast(nullif(trim({{ expression }}), '') as timestamp)
+        end
+    {%- endif -%}
+{%- endmacro %}

@@ -16,13 +16,14 @@
 {%- endmacro %}
 
 {% macro snowflake__value_at_first(value, ordered_by) -%}
-    get(array_agg({{ value }}) within group (order by {{ ordered_by }}, {{ value }}), 0)::varchar
+    cast(get(array_agg({{ value }}) within group (order by {{ ordered_by }}, {{ value }}), 0) as varchar)
 {%- endmacro %}
 
 {% macro bigquery__value_at_first(value, ordered_by) -%}
     array_agg({{ value }} ignore nulls order by {{ ordered_by }}, {{ value }} limit 1)[safe_offset(0)]
 {%- endmacro %}
 
+{#- The time is 20 characters; a list of all values would break at 64 kilobytes. -#}
 {% macro redshift__value_at_first(value, ordered_by) -%}
-    split_part(listagg({{ value }}, chr(31)) within group (order by {{ ordered_by }}, {{ value }}), chr(31), 1)
+    substring(min(to_char({{ ordered_by }}, 'YYYYMMDDHH24MISSUS') || {{ value }}), 21, 65535)
 {%- endmacro %}

@@ -23,7 +23,7 @@
     text_lowered as {{ evalhouse.materialized() }} (
         select
             {{- pass_through }}
-            case when length(text) > 2000 then md5(substring(text, 2001)) else '' end as rest_hash,
+            case when length(text) > 2000 then {{ dbt.hash('substring(text, 2001)') }} else '' end as rest_hash,
             ' ' || lower(left(text, 2000)) || ' ' as lowered
         from {{ source }}
     ),

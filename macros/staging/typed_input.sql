@@ -16,6 +16,7 @@
             {%- for name, kind in columns.items() %}
             {{ evalhouse._missing_column(kind) }} as {{ name }}{{ ',' if not loop.last }}
             {%- endfor %}
+        from (select 1 as nothing) as no_row
         where 1 = 0
     {%- else -%}
         {%- for name in required if execute and name not in found -%}
@@ -61,6 +62,8 @@
         {{ evalhouse.to_double(adapter.quote(column.name), column.data_type) }}
     {%- elif kind == 'double_array' -%}
         {{ evalhouse.to_double_array(adapter.quote(column.name), column.data_type) }}
+    {%- elif kind == 'boolean' and column.data_type.startswith('bool') -%}
+        {{ adapter.quote(column.name) }}
     {%- elif kind == 'boolean' -%}
         {%- set text = 'lower(trim(cast(' ~ adapter.quote(column.name) ~ ' as ' ~ dbt.type_string() ~ ')))' %}
         case
@@ -74,7 +77,9 @@
 
 {% macro _timestamp_kind(input_name, column) -%}
     {%- set data_type = column.data_type -%}
-    {%- if 'with time zone' in data_type or data_type in ['timestamptz', 'timestamp_tz', 'timestamp_ltz'] -%}
+    {#- Snowflake says TIMESTAMP_TZ(9). -#}
+    {%- set base_type = data_type.split('(')[0] -%}
+    {%- if 'with time zone' in data_type or base_type in ['timestamptz', 'timestamp_tz', 'timestamp_ltz'] -%}
         {{ return('zoned') }}
     {%- elif data_type.startswith('timestamp') or data_type.startswith('datetime') or data_type == 'date' -%}
         {{ return('naive') }}

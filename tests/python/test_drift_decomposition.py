@@ -17,7 +17,7 @@ from scipy import stats
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2024-03-04")  # a Monday
-PARTS = ["change", "mix", "within", "uncovered"]
+PARTS = ["change", "mix", "within_slices", "uncovered"]
 KEY = ["monitor_name", "measure_name", "window_start", "segment_name", "segment_value", "slice"]
 
 
@@ -46,7 +46,7 @@ def decompose(warehouse: harness.Warehouse, variables: dict[str, Any]) -> pd.Dat
     assert mart.loc[mart[numbers].isna().any(axis=1), "status_reason"].notna().all()
     # The parts add up, and so do the slices, lost and new ones included.
     scale = whole[["reference_value", "window_value"]].abs().max(axis=1)
-    gap = (whole["change"] - whole["mix"] - whole["within"] - whole["uncovered"]).abs()
+    gap = (whole["change"] - whole["mix"] - whole["within_slices"] - whole["uncovered"]).abs()
     assert (gap.dropna() <= 1e-12 * (1 + scale[gap.notna()])).all()
     levels = (whole["change"] - (whole["window_value"] - whole["reference_value"])).abs()
     assert (levels.dropna() <= 1e-12 * (1 + scale[levels.notna()])).all()
@@ -281,13 +281,13 @@ def test_rows_without_units_stand_for_themselves(warehouse: harness.Warehouse) -
             assert half == pytest.approx(expected["half"], rel=2e-6, abs=1e-12), (name, part)
             assert row[f"{part}_p_value"] == pytest.approx(expected["p"], rel=1e-4)
     near, far = ours.loc[("plain", "score")], ours.loc[("plain", "far")]
-    for column in [*PARTS, "change_ci_lower", "mix_ci_lower", "within_ci_lower"]:
+    for column in [*PARTS, "change_ci_lower", "mix_ci_lower", "within_slices_ci_lower"]:
         assert far[column] == pytest.approx(near[column], abs=5e-7)  # 1e9 itself has no more digits
-    assert far["within_p_value"] == pytest.approx(near["within_p_value"], rel=1e-4)
+    assert far["within_slices_p_value"] == pytest.approx(near["within_slices_p_value"], rel=1e-4)
     row = ours.loc[("clustered", "score")]
     assert (row["mix"], row["uncovered"], row["mix_p_value"]) == (0, 0, 1)
     assert (row["mix_ci_lower"], row["mix_ci_upper"]) == (0, 0)
-    assert row["within"] == row["change"]
+    assert row["within_slices"] == row["change"]
     # A third of the rows in one cluster would have made the interval several times as wide.
     width = row["change_ci_upper"] - row["change_ci_lower"]
     plain_width = near["change_ci_upper"] - near["change_ci_lower"]
@@ -506,7 +506,8 @@ def test_edges_have_a_row_and_a_reason(warehouse: harness.Warehouse) -> None:
             assert row["status_reason"] == reason, (name, number)
         # Nothing varies, and everything changed: it is found.
         failed = whole.loc[(name, "score", START + 8 * DAY)]
-        assert failed["within"] == 1 and failed["within_p_value"] < 1e-6 and 0 < failed["within_ci_lower"] < 1
+        assert failed["within_slices"] == 1 and failed["within_slices_p_value"] < 1e-6
+        assert 0 < failed["within_slices_ci_lower"] < 1
         assert whole.loc[(name, "rate", START + 4 * DAY), "status_reason"] == "denominator_is_zero"
         still = whole.loc[(name, "score", START + 9 * DAY)]
         assert still["change"] == 0 and np.isnan(still["mix"])

@@ -1090,7 +1090,7 @@ def test_the_change_of_accuracy_is_split_rightly(built) -> None:
     parts = built.mart("drift_decomposition")
     parts = parts[(parts.monitor_name == "routing") & (parts.slice == "all")]
     parts = parts.set_index((pd.to_datetime(parts.window_start) - pd.Timestamp(router.START)).dt.days)
-    total = parts.mix + parts.within + parts.uncovered
+    total = parts.mix + parts.within_slices + parts.uncovered
     np.testing.assert_allclose(parts.change, total, rtol=0, atol=1e-12)
     labelled = tickets[tickets.is_right.notna()].fillna({"language": "?"})
     for day in (router.NEW_MARKET_DAY, router.NEW_POLICY_DAY):
@@ -1104,11 +1104,11 @@ def test_the_change_of_accuracy_is_split_rightly(built) -> None:
         within = (after.share * (after["mean"] - before["mean"]))[both].sum()
         change = (after.share * after["mean"]).sum() - (before.share * before["mean"]).sum()
         row = parts.loc[day]
-        assert abs(row.change - change) < 0.02 and abs(row.within - within) < 0.02, day
+        assert abs(row.change - change) < 0.02 and abs(row.within_slices - within) < 0.02, day
         assert abs(row.mix) < 0.02 and row.uncovered == 0, day
     market, policy = parts.loc[router.NEW_MARKET_DAY], parts.loc[router.NEW_POLICY_DAY]
-    assert market.within_ci_lower < 0 < market.within_ci_upper and market.within_ci_lower > -0.1
-    assert policy.within_ci_upper < -0.1 and policy.mix_ci_lower < 0 < policy.mix_ci_upper
+    assert market.within_slices_ci_lower < 0 < market.within_slices_ci_upper and market.within_slices_ci_lower > -0.1
+    assert policy.within_slices_ci_upper < -0.1 and policy.mix_ci_lower < 0 < policy.mix_ci_upper
 
 
 def test_of_the_answers_only_the_bad_day_is_raised(built) -> None:

@@ -11,7 +11,7 @@ categories as (
     select * from {{ ref('evalhouse', 'int_drift_categories') }}
 ),
 
-edges as (
+listed_edges as (
     {%- for k in range(1, 10) %}
     select
         {{ key }},
@@ -20,7 +20,7 @@ edges as (
         window_below_{{ k }} as window_below
     from drift_numbers
 
-    union
+    union all
 
     {%- endfor %}
     select
@@ -29,6 +29,15 @@ edges as (
         reference_n as reference_below,
         window_n as window_below
     from drift_numbers
+),
+
+edges as (
+    select distinct
+        {{ key }},
+        upper_bound,
+        reference_below,
+        window_below
+    from listed_edges
 ),
 
 -- A decile that many rows share is one edge, not several.
@@ -78,8 +87,8 @@ shares as (
 
 select
     *,
-    (greatest(window_share, 1e-4) - greatest(reference_share, 1e-4))
-    * ln(greatest(window_share, 1e-4) / greatest(reference_share, 1e-4)) as psi_part,
+    (greatest(coalesce(window_share, 0e0), 1e-4) - greatest(coalesce(reference_share, 0e0), 1e-4))
+    * ln(greatest(coalesce(window_share, 0e0), 1e-4) / greatest(coalesce(reference_share, 0e0), 1e-4)) as psi_part,
     -- In bits. What is zero adds nothing.
     5e-1 / ln(2e0) * (
         case

@@ -5,7 +5,7 @@
 -#}
 {%- set key = 'monitor_name, measure_name, window_start, segment_name, segment_value' -%}
 {%- set double = evalhouse.type_double() -%}
-{%- set parts = ['change', 'mix', 'within'] -%}
+{%- set parts = ['change', 'mix', 'within_slices'] -%}
 {%- set sides = ['reference', 'window'] -%}
 {%- set rows_alone = evalhouse.settings().drift_monitors | rejectattr('unit_column') | map(attribute='name') | list %}
 
@@ -108,7 +108,7 @@ influences as {{ evalhouse.materialized() }} (
         {%- for part in parts %}
         coalesce(sum(case when {{ condition }} then {{ part }} end), 0) as {{ part }}_{{ side }},
         {%- endfor %}
-        coalesce(sum(case when {{ condition }} then change - mix - within end), 0) as uncovered_{{ side }}
+        coalesce(sum(case when {{ condition }} then change - mix - within_slices end), 0) as uncovered_{{ side }}
             {{- ',' if not loop.last }}
         {%- endfor %}
     from group_influences
@@ -158,8 +158,8 @@ row_squares as (
             as {{ part }}_{{ side }}_cross
         {%- endfor %}
         {%- endfor %},
-        change_window_on_value - mix_window_on_value - within_window_on_value as uncovered_window_on_value,
-        change_window_on_weight - mix_window_on_weight - within_window_on_weight as uncovered_window_on_weight
+        change_window_on_value - mix_window_on_value - within_slices_window_on_value as uncovered_window_on_value,
+        change_window_on_weight - mix_window_on_weight - within_slices_window_on_weight as uncovered_window_on_weight
     from slice_changes
     {%- if rows_alone %}
     where monitor_name in ('{{ rows_alone | join("', '") }}')

@@ -52,6 +52,7 @@ measures as (
         cast(null as {{ double }}) as margin_absolute,
         false as is_labelled,
         false as has_units
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 ),
@@ -68,7 +69,7 @@ totals as {{ evalhouse.materialized() }} (
         max(reference_total) as reference_total,
         max(window_total) as window_total,
         sum(mix) as mix,
-        sum(within) as within,
+        sum(within_slices) as within_slices,
         sum(uncovered) as uncovered,
         sum(reference_value_squares) as reference_value_squares,
         sum(reference_products) as reference_products,
@@ -113,7 +114,7 @@ gathered as {{ evalhouse.materialized() }} (
         totals.window_total,
         totals.window_level - totals.reference_level as change,
         totals.mix,
-        totals.within,
+        totals.within_slices,
         totals.uncovered,
         totals.reference_value_squares
         - 2 * totals.reference_level * totals.reference_products
@@ -178,7 +179,7 @@ long_parts as (
         independent_parts,
         {{ part }}_reference_variance as reference_part,
         {{ part }}_covariance as shared_part,
-        {% if part in ['change', 'within'] -%}
+        {% if part in ['change', 'within_slices'] -%}
         -- Where hardly a unit of the window has what is measured, its variance cannot be seen there, and part of it is
         -- taken from the reference: a day without a rare event is no proof that there are none.
         unseen_share * reference_variance * window_rows / nullif(window_total * window_total, 0)
@@ -349,9 +350,9 @@ of_slices as (
         slice_changes.window_share,
         slice_changes.centre + slice_changes.slice_before as reference_value,
         slice_changes.centre + slice_changes.slice_after as window_value,
-        slice_changes.mix + slice_changes.within + slice_changes.uncovered as change,
+        slice_changes.mix + slice_changes.within_slices + slice_changes.uncovered as change,
         slice_changes.mix,
-        slice_changes.within,
+        slice_changes.within_slices,
         slice_changes.uncovered,
         {%- for part in parts %}
         cast(null as {{ double }}) as {{ part }}_ci_lower,

@@ -134,7 +134,12 @@ effective as (
             when new_category_groups < largest_new_category / design_effect then new_category_groups
             else largest_new_category / design_effect
         end as new_category_n,
-        window_n / nullif(reference_n + window_n, 0) as value_part
+        window_n / nullif(reference_n + window_n, 0) as value_part,
+        -- A share below 1e-4, or of no rows, counts as 1e-4.
+        greatest(coalesce(window_missing_rate, 0e0), 1e-4) as window_missing_share,
+        greatest(coalesce(reference_missing_rate, 0e0), 1e-4) as reference_missing_share,
+        greatest(coalesce(1e0 - window_missing_rate, 0e0), 1e-4) as window_present_share,
+        greatest(coalesce(1e0 - reference_missing_rate, 0e0), 1e-4) as reference_present_share
     from joined
 ),
 
@@ -156,10 +161,8 @@ statistics as (
             end
         ) as missing_entropy,
         new_category_n * ln(nullif(value_part, 0)) as new_category_log,
-        (greatest(window_missing_rate, 1e-4) - greatest(reference_missing_rate, 1e-4))
-        * ln(greatest(window_missing_rate, 1e-4) / greatest(reference_missing_rate, 1e-4))
-        + (greatest(1e0 - window_missing_rate, 1e-4) - greatest(1e0 - reference_missing_rate, 1e-4))
-        * ln(greatest(1e0 - window_missing_rate, 1e-4) / greatest(1e0 - reference_missing_rate, 1e-4))
+        (window_missing_share - reference_missing_share) * ln(window_missing_share / reference_missing_share)
+        + (window_present_share - reference_present_share) * ln(window_present_share / reference_present_share)
             as missing_psi
     from effective
 ),

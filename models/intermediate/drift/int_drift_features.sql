@@ -20,5 +20,6 @@ select
     cast(null as {{ dbt.type_string() }}) as feature_name,
     cast(null as {{ dbt.type_string() }}) as feature_kind,
     cast(null as {{ dbt.type_string() }}) as feature_role
+from (select 1 as nothing) as no_row
 where 1 = 0
 {%- endfor %}

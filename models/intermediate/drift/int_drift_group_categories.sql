@@ -66,6 +66,7 @@ all_counts as (
         0 as feature_number,
         cast(null as {{ dbt.type_string() }}) as category,
         cast(0 as {{ double }}) as row_count
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 )

@@ -109,6 +109,7 @@ all_sums as (
         cast(0 as {{ double }}) as value_count,
         cast(0 as {{ double }}) as score_sum,
         cast(0 as {{ double }}) as score_squares
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 )

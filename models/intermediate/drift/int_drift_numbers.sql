@@ -125,6 +125,6 @@ statistics as (
 select
     *,
     sqrt(greatest(
-        sum_of_squares / nullif(reference_n, 0) - power(sum_of_distances / nullif(reference_n, 0), 2), 0
+        coalesce(sum_of_squares / nullif(reference_n, 0) - power(sum_of_distances / nullif(reference_n, 0), 2), 0), 0
     )) as reference_sd
 from statistics

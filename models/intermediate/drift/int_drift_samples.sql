@@ -26,6 +26,10 @@ with
 {%- endif %}
 {%- endfor %}
 {%- set names = values | list %}
+{%- set row_text = ['cast(row_date as ' ~ text ~ ')'] %}
+{%- for name in names %}
+{%- do row_text.append('coalesce(cast(' ~ name ~ ' as ' ~ text ~ "), '~')") %}
+{%- endfor %}
 {%- if monitor.reference.kind == 'fixed' %}
 {%- do values.update({'period_date': 'cast(' ~ evalhouse.drift_relation(monitor).time ~ ' as date)'}) %}
 {%- endif %}
@@ -39,13 +43,7 @@ monitor_{{ monitor.name }}_named as (
         *,
         case
             when unit_id is null
-                then
-                    md5(
-                        cast(row_date as {{ text }})
-                        {%- for name in names %}
-                        || '|' || coalesce(cast({{ name }} as {{ text }}), '~')
-                        {%- endfor %}
-                    )
+                then {{ dbt.hash(row_text | join(" || '|' || ")) }}
         end as row_hash
     from monitor_{{ monitor.name }}_rows
 ),
@@ -68,7 +66,7 @@ monitor_{{ monitor.name }}_units as (
 monitor_{{ monitor.name }}_groups as (
     select
         *,
-        substr(md5(unit_id), 1, 3) as unit_group,
+        substr({{ dbt.hash('unit_id') }}, 1, 3) as unit_group,
         {%- if is_block %}
         case
             when row_date = {{ evalhouse.reference_date(monitor) }} then {{ rows_per_reference }}
@@ -83,8 +81,7 @@ monitor_{{ monitor.name }}_groups as (
 monitor_{{ monitor.name }}_counted as (
     select
         *,
-        count(*) over (partition by row_date order by unit_group)
-        - count(*) over (partition by row_date, unit_group) as rows_before
+        rank() over (partition by row_date order by unit_group) - 1 as rows_before
     from monitor_{{ monitor.name }}_groups
 ),
 
@@ -162,6 +159,7 @@ samples as (
         cast(null as {{ text }}) as category,
         {{ no_embedding }} as embedding,
         false as is_complete
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 )

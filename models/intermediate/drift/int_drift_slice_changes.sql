@@ -35,6 +35,7 @@ measures as (
     {%- endfor %}
     {%- else %}
     select cast(null as {{ dbt.type_string() }}) as monitor_name, cast(null as {{ dbt.type_string() }}) as measure_name
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 ),
@@ -183,7 +184,7 @@ select
         when expected_level is null then null
         when is_shared then shared_share * (slice_after - slice_before)
         else {{ zero }}
-    end as within,
+    end as within_slices,
     case
         when expected_level is null then null
         when is_shared then {{ zero }}
@@ -213,20 +214,20 @@ select
         when expected_level is null then null
         when is_shared then -shared_share / reference_weight
         else {{ zero }}
-    end as within_reference_on_value,
+    end as within_slices_reference_on_value,
     case
         when expected_level is null then null
         when is_shared then shared_share * slice_before / reference_weight
         else {{ zero }}
-    end as within_reference_on_weight,
+    end as within_slices_reference_on_weight,
     case
         when expected_level is null then null
         when is_shared then 1 / shared_total
         else {{ zero }}
-    end as within_window_on_value,
+    end as within_slices_window_on_value,
     case
         when expected_level is null then null
         when is_shared then -(shared_level + slice_before - expected_level) / shared_total
         else {{ zero }}
-    end as within_window_on_weight
+    end as within_slices_window_on_weight
 from expected

@@ -142,6 +142,7 @@ slice_sums as (
         {%- for part in sums %},
         cast(null as {{ double }}) as {{ part }}_sum
         {%- endfor %}
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 )

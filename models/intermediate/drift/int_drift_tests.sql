@@ -102,7 +102,7 @@ all_tests as (
     from evidence
     -- A label that is missing is one that has not come yet.
     where rows_reason is null and missing_p_value is not null and feature_role <> 'label'
-    {%- for part in ['change', 'within'] %}
+    {%- for part in ['change', 'within_slices'] %}
 
     union all
 

@@ -60,6 +60,7 @@ all_values as (
         cast(null as {{ evalhouse.type_double() }}) as number_value,
         cast(null as {{ dbt.type_string() }}) as category,
         cast(0 as {{ evalhouse.type_double() }}) as row_count
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 )

@@ -19,6 +19,7 @@ with monitors as (
         cast(null as {{ evalhouse.type_double() }}) as alert_threshold,
         1 as sustained_windows,
         1 as sustained_of
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 ),
@@ -58,10 +59,10 @@ per_window as (
         max(level) as level,
         max(case when level > 0 and test_name = 'missing_rate' then 1 else 0 end) = 1 as is_raised_by_missing,
         max(case when level > 0 and test_name = 'new_category' then 1 else 0 end) = 1 as is_raised_by_new_category,
-        max(case when level > 0 and test_name = 'within' then 1 else 0 end) = 1 as is_raised_within,
-        max(case when level = 2 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_worse,
-        max(case when level = 1 and test_name in ('change', 'within') then 1 else 0 end) = 1 as is_better
-        {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within'] %},
+        max(case when level > 0 and test_name = 'within_slices' then 1 else 0 end) = 1 as is_raised_within,
+        max(case when level = 2 and test_name in ('change', 'within_slices') then 1 else 0 end) = 1 as is_worse,
+        max(case when level = 1 and test_name in ('change', 'within_slices') then 1 else 0 end) = 1 as is_better
+        {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within_slices'] %},
         min(case when test_name = '{{ test }}' then p_value end) as {{ test }}_p_value,
         min(case when test_name = '{{ test }}' then p_value_adjusted end) as {{ test }}_p_value_adjusted
         {%- endfor %}
@@ -144,7 +145,7 @@ select
     is_raised_within,
     is_worse,
     is_better,
-    {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within'] %}
+    {%- for test in ['distribution', 'missing_rate', 'new_category', 'change', 'within_slices'] %}
     {{ test }}_p_value,
     {{ test }}_p_value_adjusted,
     {%- endfor %}

@@ -36,6 +36,7 @@ monitors as (
         0 as reference_days,
         cast(null as date) as fixed_start,
         cast(null as date) as fixed_end
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endfor %}
 ),

@@ -9,6 +9,13 @@
         {%- do bounded_parts.append([metric.name, part]) -%}
     {%- endfor -%}
 {%- endfor %}
+{%- set to_date -%}
+    over (
+            partition by {{ evalhouse.qualified('arm_looks', arm) }}
+            order by arm_looks.as_of_date
+            rows between unbounded preceding and current row
+        )
+{%- endset %}
 
 with metric_days as (
     select * from {{ ref('evalhouse', 'int_arm_days') }}
@@ -64,21 +71,16 @@ arm_looks as (
 sums as (
     select
         {{ evalhouse.qualified('arm_looks', arm ~ ', as_of_date') }},
-        sum(coalesce(arm_days.units, 0)) over running as units
+        sum(coalesce(arm_days.units, 0)) {{ to_date }} as units
         {%- for metric in metrics %}
         {%- for name in evalhouse.step_sums(metric) %},
-        sum(coalesce(arm_days.{{ metric.name }}__{{ name }}, 0)) over running as {{ metric.name }}__{{ name }}
+        sum(coalesce(arm_days.{{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
         {%- endfor %}
         {%- endfor %}
     from arm_looks
     left join arm_days
         on {{ evalhouse.joined('arm_looks', 'arm_days', arm) }}
         and arm_looks.as_of_date = arm_days.change_date
-    window running as (
-        partition by {{ evalhouse.qualified('arm_looks', arm) }}
-        order by arm_looks.as_of_date
-        rows between unbounded preceding and current row
-    )
 )
 
 select

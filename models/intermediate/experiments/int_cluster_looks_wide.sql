@@ -3,6 +3,13 @@
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id'] -%}
 {%- set cluster = 'experiment_id, variation_id, phase_number, cluster_id, dimension_name, dimension_value' -%}
+{%- set to_date -%}
+    over (
+            partition by {{ evalhouse.qualified('cluster_looks', cluster) }}
+            order by cluster_looks.as_of_date
+            rows between unbounded preceding and current row
+        )
+{%- endset %}
 
 with experiments as (
     select
@@ -61,18 +68,13 @@ sums as (
         cluster_looks.as_of_date as look_date
         {%- for metric in metrics %}
         {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
-        sum(coalesce(cluster_days.{{ metric.name }}__{{ name }}, 0)) over running as {{ metric.name }}__{{ name }}
+        sum(coalesce(cluster_days.{{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
         {%- endfor %}
         {%- endfor %}
     from cluster_looks
     left join cluster_days
         on {{ evalhouse.joined('cluster_looks', 'cluster_days', cluster) }}
         and cluster_looks.as_of_date = cluster_days.change_date
-    window running as (
-        partition by {{ evalhouse.qualified('cluster_looks', cluster) }}
-        order by cluster_looks.as_of_date
-        rows between unbounded preceding and current row
-    )
 )
 
 select

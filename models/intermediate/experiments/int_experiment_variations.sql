@@ -21,17 +21,21 @@ seen as (
     group by experiment_id, variation_id
 ),
 
-listed as (
+mentioned as (
     select
         experiment_id,
         variation_id
     from registered
-    union
+
+    union all
+
     select
         experiment_id,
         variation_id
     from seen
-    union
+
+    union all
+
     -- A control that nobody has seen yet is still the control.
     select
         experiment_id,
@@ -40,6 +44,13 @@ listed as (
     where
         control_variation_id is not null
         and experiment_id not in (select experiment_id from registered)
+),
+
+listed as (
+    select distinct
+        experiment_id,
+        variation_id
+    from mentioned
 ),
 
 ranked as (

@@ -35,10 +35,16 @@ controls as (
     group by experiment_id
 ),
 
-listed as (
+mentioned as (
     select experiment_id from controls
-    union
+
+    union all
+
     select experiment_id from registry
+),
+
+listed as (
+    select distinct experiment_id from mentioned
 ),
 
 exposed as (

@@ -43,6 +43,7 @@ guardrails as (
         cast(null as {{ double }}) as margin_absolute,
         cast(null as {{ double }}) as margin_relative,
         cast(null as {{ string }}) as action
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endif %}
 ),
@@ -115,10 +116,9 @@ select
     *,
     case
         when metric_type in ('proportion', 'retention', 'funnel') and not is_clustered
-            then least(
-                value_control * units_control, (1 - value_control) * units_control,
-                value_treatment * units_treatment, (1 - value_treatment) * units_treatment
-            ) < 29.5 or units_control < 100 or units_treatment < 100
+            then value_control * units_control < 29.5 or (1 - value_control) * units_control < 29.5
+                or value_treatment * units_treatment < 29.5 or (1 - value_treatment) * units_treatment < 29.5
+                or units_control < 100 or units_treatment < 100
         else false
     end as is_rare,
     difference_variance + 2 * harm_sign * margin_slope * (variance_control - covariance_arms)

@@ -73,7 +73,7 @@ shares as {{ evalhouse.materialized() }} (
         avg(values_of_group) as mean_values,
         var_samp(values_at_or_below) as var_at_or_below,
         var_samp(values_of_group) as var_values,
-        covar_samp(values_at_or_below, values_of_group) as cov_at_or_below_values
+        {{ evalhouse.covar_samp('values_at_or_below', 'values_of_group') }} as cov_at_or_below_values
     from grouped_values
     group by {{ slice_key }}
 ),

@@ -1,5 +1,13 @@
 {#- The histogram of every quantile metric at every look, in the form of int_quantile_values: a bin stands for its ranks
     with the mean of its values, so that a value that many share comes out exactly. -#}
+{%- set to_date -%}
+    over (
+            partition by bin_looks.slice_number, bin_looks.value_bin
+            order by bin_looks.look_date
+            rows between unbounded preceding and current row
+        )
+{%- endset -%}
+
 with changes as (
     select * from {{ ref('evalhouse', 'int_quantile_changes') }}
 ),
@@ -46,24 +54,21 @@ running_bins as (
         bin_looks.slice_number,
         bin_looks.value_bin,
         bin_looks.look_date,
-        sum(coalesce(bin_days.value_count, 0)) over running as value_count,
-        sum(coalesce(bin_days.value_sum, 0)) over running as value_sum
+        sum(coalesce(bin_days.value_count, 0)) {{ to_date }} as value_count,
+        sum(coalesce(bin_days.value_sum, 0)) {{ to_date }} as value_sum
     from bin_looks
     left join bin_days
         on bin_looks.slice_number = bin_days.slice_number
         and bin_looks.value_bin = bin_days.value_bin
         and bin_looks.look_date = bin_days.change_date
-    window running as (
-        partition by bin_looks.slice_number, bin_looks.value_bin
-        order by bin_looks.look_date
-        rows between unbounded preceding and current row
-    )
 ),
 
 ranked as (
     select
         *,
-        sum(value_count) over (partition by slice_number, look_date order by value_bin) as values_through,
+        sum(value_count) over (
+            partition by slice_number, look_date order by value_bin rows between unbounded preceding and current row
+        ) as values_through,
         sum(value_count) over (partition by slice_number, look_date) as values_in_slice
     from running_bins
     where value_count > 0

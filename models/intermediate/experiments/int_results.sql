@@ -67,21 +67,25 @@ looks as (
     from daily_looks
 ),
 
-slices as (
+measured_slices as (
     select
         experiment_id,
         look_date,
         'all' as dimension_name,
         'all' as dimension_value
     from looks
-    union
+
+    union all
+
     select
         experiment_id,
         {{ evalhouse.current_look() }} as look_date,
         dimension_name,
         dimension_value
     from arm_moments
-    union
+
+    union all
+
     select
         experiment_id,
         look_date,
@@ -89,6 +93,15 @@ slices as (
         dimension_value
     from look_moments
     where analysed_units > 0
+),
+
+slices as (
+    select distinct
+        experiment_id,
+        look_date,
+        dimension_name,
+        dimension_value
+    from measured_slices
 ),
 
 -- Whether or not there is anything to compare.

@@ -48,13 +48,15 @@ units as (
     {%- endif %}
 ),
 
-step_dates as (
+dates_of_change as (
     select
         experiment_id,
         unit_id,
         entry_date as valid_from
     from units
-    union
+
+    union all
+
     select
         experiment_id,
         unit_id,
@@ -64,7 +66,9 @@ step_dates as (
     where coalesce({{ totals_after | map(attribute='name') | join(', ') }}) is not null
     {%- endif %}
     {%- for seconds in ripening_seconds | unique if seconds > 0 %}
-    union
+
+    union all
+
     select
         experiment_id,
         unit_id,
@@ -72,6 +76,14 @@ step_dates as (
     from units
     where {{ evalhouse.shifted('first_exposed_at', seconds) }} <= as_of_at
     {%- endfor %}
+),
+
+step_dates as (
+    select distinct
+        experiment_id,
+        unit_id,
+        valid_from
+    from dates_of_change
 ),
 
 steps as (

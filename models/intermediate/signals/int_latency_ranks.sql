@@ -91,8 +91,9 @@ select
     ranks,
     metric_value,
     -- Taken from the row before, so that no rank falls between two rows by rounding.
-    lag(values_through, 1, cast(0 as {{ evalhouse.type_double() }})) over (
-        partition by slice_number order by metric_value, trace_id
+    coalesce(
+        lag(values_through) over (partition by slice_number order by metric_value, trace_id),
+        cast(0 as {{ evalhouse.type_double() }})
     ) as values_before,
     values_through,
     values_in_slice

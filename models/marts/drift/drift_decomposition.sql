@@ -43,7 +43,7 @@ select
     changes.status,
     changes.status_reason,
     verdicts.change_p_value_adjusted,
-    verdicts.within_p_value_adjusted,
+    verdicts.within_slices_p_value_adjusted,
     case
         when changes.slice <> 'all' then null
         when verdicts.is_worse then 'worse'

@@ -129,8 +129,8 @@ judged as (
         coalesce(
             verdicts.distribution_p_value_adjusted,
             case
-                when verdicts.within_p_value_adjusted < verdicts.change_p_value_adjusted
-                    then verdicts.within_p_value_adjusted
+                when verdicts.within_slices_p_value_adjusted < verdicts.change_p_value_adjusted
+                    then verdicts.within_slices_p_value_adjusted
                 else verdicts.change_p_value_adjusted
             end
         ) as p_value_adjusted,

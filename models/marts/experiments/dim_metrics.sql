@@ -39,6 +39,7 @@ with configured as (
         cast(null as {{ double }}) as window_hours,
         cast(null as {{ double }}) as quantile,
         cast(null as {{ string }}) as quantile_of
+    from (select 1 as nothing) as no_row
     where 1 = 0
     {%- endif %}
 )

@@ -369,7 +369,7 @@ checks as (
         {{ evalhouse.seconds_between('watermarks.newest_at', 'experiments.horizon_at') }} / 3600 as statistic,
         cast(null as {{ double }}) as p_value,
         24 as threshold,
-        'hours by which the source trails the experiment''s end or the newest source' as detail
+        'hours by which the source trails the end of the experiment or the newest source' as detail
     from experiments
     cross join watermarks
     where watermarks.source_name not in ('exposures', 'turns', 'sessions')
@@ -389,7 +389,7 @@ checks as (
         {{ evalhouse.seconds_between('last_exposed_at', 'horizon_at') }} / 3600 as statistic,
         cast(null as {{ double }}) as p_value,
         24 as threshold,
-        'hours since this experiment''s last exposure, counted back from its end or the newest source' as detail
+        'hours since the last exposure to this experiment, counted back from its end or the newest source' as detail
     from experiments
 
     union all

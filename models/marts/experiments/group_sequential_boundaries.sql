@@ -33,5 +33,6 @@ select
 {%- if is_rebuilt %}
 from {{ this }}
 {%- else %}
+from (select 1 as nothing) as no_row
 where 1 = 0
 {%- endif %}
