@@ -500,6 +500,7 @@ def _invoke(words: Sequence[str], environment: Mapping[str, str]) -> DbtResult:
             else:
                 os.environ[name] = value
         _release_duckdb()
+    quick_dbt.settle()
     done = DbtResult(success=bool(outcome.success), result=outcome.result)
     if outcome.exception is not None:
         done.errors.append(str(outcome.exception))

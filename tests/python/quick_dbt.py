@@ -41,6 +41,13 @@ def install() -> None:
     _drop_debug_events()
 
 
+@cache
+def settle() -> None:
+    """After the first command: what is kept for the session is left out of every later collection."""
+    gc.collect()
+    gc.freeze()
+
+
 def _keep_templates() -> None:
     """Each template is read once a session: half of a parse is reading the same ones again.
 
