@@ -86,6 +86,8 @@ select
     started_at,
     finished_at,
     row_number() over (partition by session_id {{ in_order }}) as turn_number,
+    lead(trace_id) over (partition by session_id {{ in_order }}) as next_trace_id,
+    lead(started_at) over (partition by session_id {{ in_order }}) as next_started_at,
     -- In a conversation of several people, what one says next tells nothing about the answer to another.
     coalesce(lead(unit_id) over (partition by session_id {{ in_order }}) = unit_id, false) as is_next_of_same_unit,
     row_number() over (partition by unit_id {{ in_order }}) as unit_turn_number,

@@ -1,4 +1,5 @@
-{#- Each turn beside the next one of its session: how alike the two texts are, and what the user did by the second. -#}
+{#- Two turns of a session in a row: how alike their texts are, and what the user did by the second. Only turns of which
+    a text or a hash is known are looked at. -#}
 {%- set double = evalhouse.type_double() -%}
 {%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
 {%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()
@@ -58,15 +59,17 @@ texts as (
         input_embedding,
         input_text as text
     from turns
+    where input_text is not null or input_hash is not null
 ),
 
 {{ evalhouse.rephrase_words('texts', [
     'trace_id', 'session_id', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
 ]) }},
 
-pairs as {{ evalhouse.materialized() }} (
+followed as (
     select
         trace_id,
+        turn_number,
         finished_at,
         input_hash,
         input_embedding,
@@ -74,6 +77,7 @@ pairs as {{ evalhouse.materialized() }} (
         rest_hash,
         words,
         content,
+        lead(turn_number) {{ of_next }} as next_turn_number,
         lead(trace_id) {{ of_next }} as next_trace_id,
         lead(started_at) {{ of_next }} as next_started_at,
         lead(input_hash) {{ of_next }} as next_input_hash,
@@ -84,6 +88,11 @@ pairs as {{ evalhouse.materialized() }} (
         lead(words) {{ of_next }} as next_words,
         lead(content) {{ of_next }} as next_content
     from text_words
+),
+
+pairs as {{ evalhouse.materialized() }} (
+    select * from followed
+    where next_turn_number = turn_number + 1
 ),
 
 {{ evalhouse.rephrase_features('pairs', [

@@ -1,4 +1,4 @@
-{#- What the user's behaviour says about each turn. A signal is null until the time in which it could show has passed:
+{#- Each turn with what the user's behaviour says about it; a view, so that its wide rows are joined and written once. A signal is null until the time in which it could show has passed:
     neither yes nor no. Two clocks: turns need the traces to have come that far, what comes from outcomes needs the
     outcomes too, so that a dead stream of outcomes leaves rephrases alone. -#}
 {%- set signals = evalhouse.settings().signals -%}
@@ -10,6 +10,13 @@
     'is_copied', 'is_retried', 'is_regenerated', 'is_stopped', 'is_edited', 'is_thumbed_up', 'is_thumbed_down',
     'is_rated', 'is_completed', 'is_converted', 'is_escalated', 'is_overridden', 'is_returned_to'
 ] -%}
+{%- set extra = evalhouse.extra_trace_columns() -%}
+{%- set log_columns = evalhouse.trace_columns().keys() | reject('in', [
+    'trace_id', 'session_id', 'input_embedding', 'is_shadow', 'shadow_of_trace_id'
+]) | list + extra.dimensions -%}
+{%- for column in extra.others -%}
+    {%- do log_columns.append(adapter.quote(column)) -%}
+{%- endfor -%}
 {%- set bad_status = "status in ('error', 'timeout', 'refusal')" -%}
 
 with turns as (
@@ -38,7 +45,9 @@ ages as (
         turns.trace_id,
         turns.session_id,
         turns.turn_number,
+        turns.next_trace_id,
         turns.is_next_of_same_unit,
+        {{ evalhouse.seconds_between('turns.finished_at', 'turns.next_started_at') }} as next_gap_seconds,
         {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
         {%- if has_outcomes %}
         {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.outcomes_watermark_at') }} as outcomes_age,
@@ -65,9 +74,24 @@ matured as (
     from ages
 ),
 
+-- Turns that say the one before again: few, so that looking for them costs less than putting all turns in order again.
+repeats as (
+    select turns.next_trace_id as trace_id
+    from pairs
+    inner join turns on pairs.trace_id = turns.trace_id
+    left join events on pairs.trace_id = events.trace_id
+    where
+        turns.is_next_of_same_unit
+        and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+        and (pairs.is_next_rephrase or (pairs.is_next_equal and not coalesce(events.is_regenerated, false)))
+),
+
 observed as (
     select
         matured.trace_id,
+        {%- for column in log_columns %}
+        traces.{{ column }},
+        {%- endfor %}
         matured.session_id,
         matured.turn_number,
         matured.is_mature,
@@ -79,19 +103,19 @@ observed as (
         matured.is_mature as are_outcomes_known,
         {%- endif %}
         matured.silence_seconds,
-        pairs.next_trace_id,
-        pairs.next_gap_seconds,
+        matured.next_trace_id,
+        matured.next_gap_seconds,
         pairs.next_similarity,
         pairs.is_next_rephrase,
         pairs.is_next_equal,
         pairs.is_next_rephrase or pairs.is_next_equal or pairs.is_next_acknowledgement as is_next_nothing_new,
         coalesce(
             matured.is_next_of_same_unit
-            and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}, false
+            and matured.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}, false
         ) as is_next_in_rephrase_window,
         coalesce(
             matured.is_next_of_same_unit
-            and pairs.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}, false
+            and matured.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}, false
         ) as is_next_in_follow_up_window,
         {%- for flag in event_flags %}
         coalesce(events.{{ flag }}, false) as {{ flag }},
@@ -102,11 +126,13 @@ observed as (
         traces.is_answered,
         traces.input_text is not null as has_text,
         traces.input_text is not null or traces.input_hash is not null as has_text_or_hash,
-        coalesce(traces.{{ bad_status }} or traces.output_chars = 0, false) as has_failed
+        coalesce(traces.{{ bad_status }} or traces.output_chars = 0, false) as has_failed,
+        repeats.trace_id is not null as repeats_previous
     from matured
     inner join traces on matured.trace_id = traces.trace_id
     left join pairs on matured.trace_id = pairs.trace_id
     left join events on matured.trace_id = events.trace_id
+    left join repeats on matured.trace_id = repeats.trace_id
 ),
 
 -- Null where texts and hashes do not tell. A turn without any is unknown also if nothing followed it: among such turns
@@ -131,9 +157,6 @@ followed as (
 judged as (
     select
         *,
-        coalesce(lag(case when has_rephrase or has_exact_retry then 1 else 0 end) over (
-            partition by session_id order by turn_number
-        ), 0) = 1 as repeats_previous,
         -- Silence, whether or not the user comes back one day: the verdict on a closed day stays.
         coalesce(silence_seconds > {{ abandonment_seconds }}, true) as is_followed_by_silence
     from followed
@@ -150,6 +173,10 @@ final as (
 select
     trace_id,
     session_id,
+    {%- for column in log_columns %}
+    {{ column }},
+    {%- endfor %}
+    is_answered,
     turn_number,
     next_trace_id,
     next_gap_seconds,
