@@ -4,19 +4,28 @@
     ends of the interval of that share are the interval of the quantile. No density is needed.
 -#}
 {%- set quantiles = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99} -%}
-{%- set key = ['turn_date', 'model_version', 'dimension_name', 'dimension_value', 'measure'] -%}
+{%- set key = 'turn_date, model_version, dimension_name, dimension_value, measure' -%}
 {%- set double = evalhouse.type_double() %}
 
-with ranked as (
+with ranks as (
     select * from {{ ref('evalhouse', 'int_latency_ranks') }}
+),
+
+slices as (
+    select * from {{ ref('evalhouse', 'int_latency_slices') }}
+),
+
+ranked as (
+    select
+        ranks.*,
+        slices.values_in_slice
+    from ranks
+    inner join slices on ranks.slice_number = slices.slice_number
 ),
 
 estimates as {{ evalhouse.materialized() }} (
     select
         slice_number,
-        {%- for column in key %}
-        min({{ column }}) as {{ column }},
-        {%- endfor %}
         count(*) as turns_measured
         {%- for name, fraction in quantiles.items() %},
         {{ evalhouse.order_statistic('cast(' ~ fraction ~ ' as ' ~ double ~ ')') }} as {{ name }}
@@ -131,7 +140,7 @@ bounds as {{ evalhouse.materialized() }} (
 )
 
 select
-    {{ evalhouse.qualified('estimates', key | join(', ')) }},
+    {{ evalhouse.qualified('slices', key) }},
     estimates.turns_measured,
     bounded.units
     {%- for name in quantiles %},
@@ -150,5 +159,6 @@ select
     end as {{ name }}_refused_because
     {%- endfor %}
 from estimates
+inner join slices on estimates.slice_number = slices.slice_number
 inner join bounded on estimates.slice_number = bounded.slice_number
 inner join bounds on estimates.slice_number = bounds.slice_number
