@@ -16,6 +16,15 @@ watermarks as (
     {{ evalhouse.fact_watermarks(['traces']) | indent(4) }}
 ),
 
+-- By itself: beside the other aggregates a distinct count nearly doubles the time of them all.
+versions as (
+    select
+        session_id,
+        count(distinct model_version) as model_versions
+    from turns
+    group by session_id
+),
+
 totals as (
     select
         session_id,
@@ -30,7 +39,6 @@ totals as (
         {%- for name in dimensions %}
         min(case when turn_number = 1 then {{ name }} end) as {{ name }},
         {%- endfor %}
-        count(distinct model_version) as model_versions,
         max(sample_weight) as sample_weight,
         sum(latency_ms) as latency_ms,
         sum(input_tokens) as input_tokens,
@@ -63,7 +71,7 @@ select
     totals.first_trace_id,
     totals.last_trace_id,
     totals.model_version,
-    totals.model_versions,
+    versions.model_versions,
     totals.prompt_version,
     {%- for name in dimensions %}
     totals.{{ name }},
@@ -88,4 +96,5 @@ select
     totals.is_escalated,
     totals.loaded_at
 from totals
+inner join versions on totals.session_id = versions.session_id
 cross join watermarks
