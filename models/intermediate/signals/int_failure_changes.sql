@@ -80,7 +80,8 @@ select
     {%- for name in names %}
     sum(of_days.{{ name }}__units) as {{ name }}__units,
     {%- for suffix, side in [('', 'now'), ('_before', 'before')] %}
-    sum(case when of_days.side = '{{ side }}' then of_days.{{ name }}__turns else 0 end) as {{ name }}__turns{{ suffix }},
+    sum(case when of_days.side = '{{ side }}' then of_days.{{ name }}__turns else 0 end)
+        as {{ name }}__turns{{ suffix }},
     {%- endfor %}
     {%- for side in ['now', 'before'] %}
     sum(case when of_days.side = '{{ side }}' then of_days.{{ name }}__weight else 0e0 end) as {{ name }}__{{ side }},

@@ -1,5 +1,5 @@
-{#- What ties a day's failures to those of each of the seven days before: units that are there on both. Everything that a
-    sum over eight days needs comes from here by day, so that no unit's day is written once for every day that
+{#- What ties a day's failures to those of each of the seven days before: units that are there on both. Everything that
+    a sum over eight days needs comes from here by day, so that no unit's day is written once for every day that
     follows. -#}
 {%- set slice = 'model_version, dimension_name, dimension_value' -%}
 {%- set modes = evalhouse.failure_mode_rules() -%}

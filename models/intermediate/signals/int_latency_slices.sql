@@ -1,4 +1,5 @@
-{#- What is ranked together: latencies, and times to first token, of a day, model version and slice, under one number. -#}
+{#- What is ranked together: latencies, and times to first token, of a day, model version and slice, under one
+    number. -#}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set key = 'turn_date, model_version, dimension_name, dimension_value' -%}
 {%- set measures = ['latency_ms', 'ttft_ms'] -%}

@@ -1,6 +1,7 @@
-{#- Each turn with what the user's behaviour says about it; a view, so that its wide rows are joined and written once. A signal is null until the time in which it could show has passed:
-    neither yes nor no. Two clocks: turns need the traces to have come that far, what comes from outcomes needs the
-    outcomes too, so that a dead stream of outcomes leaves rephrases alone. -#}
+{#- Each turn with what the user's behaviour says about it; a view, so that its wide rows are joined and written once. A
+    signal is null until the time in which it could show has passed: neither yes nor no. Two clocks: turns need the
+    traces to have come that far, what comes from outcomes needs the outcomes too, so that a dead stream of outcomes
+    leaves rephrases alone. -#}
 {%- set signals = evalhouse.settings().signals -%}
 {%- set has_outcomes = evalhouse.has_input('outcomes') -%}
 {%- set abandonment_seconds = (signals.abandonment_minutes * 60) | round | int -%}

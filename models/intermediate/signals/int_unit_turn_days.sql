@@ -1,5 +1,5 @@
-{#- What the turns of a unit weigh in every daily rate, one pass over the turns: by day, model version and slice. Only what
-    the error between units needs is kept by unit: everything else is summed by day from the turns themselves. -#}
+{#- What the turns of a unit weigh in every daily rate, one pass over the turns: by day, model version and slice. Only
+    what the error between units needs is kept by unit: everything else is summed by day from the turns themselves. -#}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set key = ['turn_date', 'model_version', 'unit_id'] %}
 
