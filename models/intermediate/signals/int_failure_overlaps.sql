@@ -64,7 +64,7 @@ latest as (
     group by turn_date, {{ slice }}, unit_id
 ),
 
-returns as (
+returning_units as (
     select
         latest.turn_date,
         {{ evalhouse.qualified('latest', slice) }},
@@ -82,10 +82,10 @@ returns as (
 select
     products.*,
     {%- for name in names %}
-    returns.{{ name }}__units{{ ',' if not loop.last }}
+    returning_units.{{ name }}__units{{ ',' if not loop.last }}
     {%- endfor %}
 from products
-inner join returns
-    on products.turn_date = returns.turn_date
-    and {{ evalhouse.joined('products', 'returns', slice) }}
-    and products.days_between = returns.days_between
+inner join returning_units
+    on products.turn_date = returning_units.turn_date
+    and {{ evalhouse.joined('products', 'returning_units', slice) }}
+    and products.days_between = returning_units.days_between
