@@ -56,7 +56,9 @@ def test_compiles_without_a_connection(
     answer = compiled[engine, configuration]
     assert answer["success"] and not answer["errors"], "\n".join(answer["errors"])
     names = {name.split("/")[1] for name in answer["compiled"]}
-    models = {path.stem for path in (ROOT / "models").rglob("*.sql")}
+    # An ephemeral model is part of its readers' statements.
+    ephemeral = "materialized='ephemeral'"
+    models = {path.stem for path in (ROOT / "models").rglob("*.sql") if ephemeral not in path.read_text()}
     if configuration != "bare":
         # Only where an input is missing are models switched off.
         assert models <= names, sorted(models - names)
