@@ -57,7 +57,7 @@ DOUBLES = """
 """
 OVERLAP_SECONDS = float(os.environ.get("EVALHOUSE_OVERLAP_SECONDS", 12))
 # Why a model failed, or the whole command.
-ERROR = re.compile(r"Error in model (\w+) .*\n\s*(.*)|Runtime Error\s*\n\s*(.*)")
+ERROR = re.compile(r"Error in model (\w+) .*\n\s*(.*)|(IO Error: Could not set lock)")
 REFUSAL = {"duckdb": "Could not set lock", "postgres": "evalhouse: another dbt run is"}
 STARTED = re.compile(r"(\d+) of (\d+) START .*?(\w+) \.*\s")
 
