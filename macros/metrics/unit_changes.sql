@@ -69,6 +69,18 @@ moves_of_units as (
         or {{ evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' }}
             >= experiments.rebuilt_from
         {%- endfor %}
+    {%- for metric in funnels %}
+
+    union all
+
+    select
+        funnels.experiment_id,
+        funnels.unit_id
+    from funnels
+    inner join experiments
+        on funnels.experiment_id = experiments.experiment_id
+        and cast(funnels.{{ metric.name }}__reached_at as date) >= experiments.rebuilt_from
+    {%- endfor %}
 ),
 
 moved_units as (

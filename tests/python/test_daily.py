@@ -389,6 +389,13 @@ FEW_METRICS = [
     metric("sessions_2d", "mean", **VISIT, value="session_id", aggregate="count_distinct", window_hours=48),
     metric("active_days", "participation", **VISIT),
     metric("p80_order", "quantile", **BUY, quantile=0.8, quantile_of="events"),
+    # Of events that no other metric counts.
+    metric(
+        "solved",
+        "funnel",
+        fact="outcomes",
+        steps=[{"where": "event_name = 'ask'"}, {"where": "event_name = 'solve'", "window_hours": 48}],
+    ),
 ]
 # Another condition, one metric more, one less, and another lookback.
 OTHER_METRICS = [
@@ -426,7 +433,7 @@ class Stream:
         return {**known, "unit_id": who, "exposed_at": at, "language": "es" if who.endswith("3") else "en"}
 
     def _outcome(self, at: pd.Timestamp) -> dict[str, Any]:
-        name = self.rng.choice(["buy", "visit", "harm"], p=[0.35, 0.6, 0.05])
+        name = self.rng.choice(["buy", "visit", "harm", "ask", "solve"], p=[0.2, 0.35, 0.05, 0.2, 0.2])
         # Some are not exposed yet: their events become history.
         unit = f"u{self.rng.integers(max(1, self.number - 150), self.number + 20)}"
         value = float(np.round(self.rng.lognormal(2, 1), 1)) if name == "buy" else None
@@ -467,7 +474,7 @@ class Stream:
         for _ in range(rng.poisson(35)):
             unit = f"u{rng.integers(1, self.number + 1)}" if self.number and rng.random() < 0.2 else None
             self._keep("exposures", self._exposure(self._moment(since), unit))
-        for _ in range(rng.poisson(160)):
+        for _ in range(rng.poisson(260)):
             self._keep("outcomes", self._outcome(self._moment(since)))
         # The last moment of the data is always there.
         self.tables["outcomes"].append(self._outcome(self.clock))
@@ -773,3 +780,36 @@ def test_a_source_that_comes_back_brings_its_days(
     warehouse.close()
     assert len(rows) == 240
     assert (rows.filter(like="total_").iloc[:, 0] == 1).sum() >= 239
+
+
+@pytest.mark.parametrize("counted", ["visit", "solve"])
+def test_a_funnel_is_completed_by_an_event_that_nothing_else_counts(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], counted: str
+) -> None:
+    """Its unit has no row of that day among the totals, be it the only fact that the funnel reads or not."""
+    start = pd.Timestamp("2024-03-01")
+    units = pd.DataFrame({"unit_id": [f"u{number}" for number in range(60)]})
+    units["experiment_id"], units["exposed_at"] = "first", start + pd.Timedelta(hours=1)
+    units["variation_id"] = ["control", "treatment"] * 30
+    events = pd.DataFrame(
+        [(f"a{number}", f"u{number}", "ask", start + pd.Timedelta(days=1)) for number in range(60)]
+        + [(f"s{number}", f"u{number}", "solve", start + pd.Timedelta(days=9, hours=2)) for number in range(0, 60, 3)]
+        + [(f"v{day}", "u59", "visit", start + pd.Timedelta(days=day, hours=3)) for day in range(12)],
+        columns=["outcome_id", "unit_id", "event_name", "occurred_at"],
+    )
+    steps = [{"where": "event_name = 'ask'"}, {"where": "event_name = 'solve'"}]
+    metrics = [metric("solved", "funnel", fact="outcomes", steps=steps)]
+    if counted == "visit":
+        metrics.append(metric("visits", "mean", **VISIT))
+    configuration = {"inputs": ["exposures", "outcomes"], "metrics": metrics}
+    grown, fresh = warehouse_factory(engine), warehouse_factory(engine)
+    for warehouse, days in ((grown, (9, 12)), (fresh, (12,))):
+        for day in days:
+            warehouse.load("exposures", units)
+            warehouse.load("outcomes", events[events["occurred_at"] < start + pd.Timedelta(days=day)])
+            warehouse.dbt("run", vars=configuration, select=["+experiment_results_daily"])
+    assert_same(grown.mart("experiment_results_daily"), fresh.mart("experiment_results_daily"), [*KEY, "as_of_date"])
+    solved = fresh.mart("experiment_results_daily").query("metric_name == 'solved'")
+    assert solved["value_treatment"].max() > 0.3
+    grown.close()
+    fresh.close()

@@ -10,7 +10,7 @@
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
-{%- set sources = (['exposures'] + plan.measures | map(attribute='fact') | list) | unique | list -%}
+{%- set sources = (['exposures'] + plan.facts) | unique | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set arm = ['experiment_id', 'variation_id', 'phase_number'] -%}
 {%- set constants = [] -%}
