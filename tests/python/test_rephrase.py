@@ -53,7 +53,8 @@ def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFram
         f"input_text, input_hash, {vector} as input_embedding from raw.given_turns"
     )
     query = MODEL.read_text().replace("{{ ref('evalhouse', 'int_session_turns') }}", "raw.session_turns")
-    query = query.replace("{{ ref('evalhouse', 'rephrase_weights') }}", "(" + WEIGHTS.read_text() + ")")
+    weights = WEIGHTS.read_text().replace("-- depends_on: {{ ref('evalhouse', 'run_gate') }}", "")
+    query = query.replace("{{ ref('evalhouse', 'rephrase_weights') }}", f"({weights})")
     assert "ref(" not in query
     return warehouse.query(query).set_index("trace_id").sort_index()
 
