@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 import harness  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
-
 # The code of the whole example's statements does not fit into what Java reserves for its quick compiler.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=1g"
 
