@@ -187,7 +187,7 @@ totals_of_leavers as (
         {{ 'max' if total.aggregate == 'max' else 'sum' }}(unit_days.{{ total.name }}) as {{ total.name }}
         {%- endfor %}
     from members
-    inner join {{ unit_days }} as unit_days
+    inner join {{ 'unit_days' if is_incremental() else 'all_unit_days' }} as unit_days
         on members.experiment_id = unit_days.experiment_id
         and members.unit_id = unit_days.unit_id
         and unit_days.activity_date < members.leaves_on
