@@ -140,6 +140,7 @@ members as {{ evalhouse.materialized() }} (
     left join baselines
         on exposed_units.experiment_id = baselines.experiment_id
         and exposed_units.unit_id = baselines.unit_id
+        and cast(exposed_units.first_exposed_at as date) = baselines.entry_date
 ),
 
 newcomers as (

@@ -813,3 +813,33 @@ def test_a_funnel_is_completed_by_an_event_that_nothing_else_counts(
     assert solved["value_treatment"].max() > 0.3
     grown.close()
     fresh.close()
+
+
+def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """From beyond the lookback: what is stored of the day of its former exposure is not found again."""
+    start = pd.Timestamp("2024-03-01")
+    known = {"experiment_id": "first", "variation_id": "control"}
+    exposures = pd.DataFrame(
+        [{**known, "unit_id": f"u{number}", "exposed_at": start + pd.Timedelta(days=5)} for number in range(20)]
+        + [{**known, "unit_id": unit, "exposed_at": start + pd.Timedelta(days=20)} for unit in ("u0", "u20")]
+    )
+    exposures.loc[exposures["unit_id"].isin([f"u{number}" for number in range(1, 20, 2)]), "variation_id"] = "treatment"
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day) for day in range(22) for number in range(21)],
+        columns=["outcome_id", "unit_id", "day"],
+    )
+    events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
+    configuration = {
+        "inputs": ["exposures", "outcomes"],
+        "metrics": [metric("visits", "mean", **VISIT, cuped=True, cuped_days=4)],
+    }
+    warehouse = warehouse_factory(engine)
+    warehouse.load("outcomes", events)
+    for rows in (exposures, exposures[(exposures["unit_id"] != "u0") | (exposures["exposed_at"] > start + 6 * DAY)]):
+        warehouse.load("exposures", rows)
+        warehouse.dbt("run", vars=configuration, select=["+experiment_results"])
+    result = warehouse.mart("experiment_results").query("dimension_name == 'all'")
+    assert list(zip(result["units_control"], result["units_treatment"], strict=True)) == [(11, 10)]
+    warehouse.close()

@@ -71,6 +71,7 @@ unit_totals as (
     left join baselines
         on units.experiment_id = baselines.experiment_id
         and units.unit_id = baselines.unit_id
+        and cast(units.first_exposed_at as date) = baselines.entry_date
 ),
 
 final as (

@@ -118,6 +118,7 @@ steps as (
     left join baselines
         on step_dates.experiment_id = baselines.experiment_id
         and step_dates.unit_id = baselines.unit_id
+        and units.entry_date = baselines.entry_date
 ),
 
 unit_totals as (
