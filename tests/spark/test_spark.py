@@ -125,6 +125,9 @@ def large_tables(spark: SparkSession, plan: Any, sizes: dict[str, int]) -> set[s
     for node in nodes(plan):
         if node.nodeName().startswith("Scan ") or "FileScan" in node.simpleString(1000):
             name = node.nodeName().split(" ")[-1].removeprefix("spark_catalog.")
+            # What a select without a table reads.
+            if name == "OneRowRelation":
+                continue
             if name not in sizes:
                 sizes[name] = spark.table(name).count()
             if sizes[name] > SMALL_TABLE:
