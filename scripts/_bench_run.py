@@ -117,7 +117,9 @@ class Engine:
         target = profiles["evalhouse"]["outputs"]["duckdb"]
         own = {"memory_limit": self.memory_limit, "threads": self.threads, "temp_directory": str(self.spill)}
         settings = {**target.get("settings", {}), **{name: value for name, value in own.items() if value}}
-        target["settings"] = settings
+        # dbt sets its settings anew for each model, and a folder that spilled files lie in can't be set any more.
+        target["settings"] = {name: value for name, value in settings.items() if name != "temp_directory"}
+        target["config_options"] = {"temp_directory": settings["temp_directory"]}
         if self.dbt_threads:
             target["threads"] = self.dbt_threads
         (self.work / "profiles.yml").write_text(yaml.safe_dump(profiles, sort_keys=False))
