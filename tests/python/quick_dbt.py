@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import gc
 import marshal
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
+import dbt.compilation
 import dbt.context.macros
+import dbt.context.providers
 import jinja2.sandbox
 import parsedatetime
+from dbt.adapters.base import BaseAdapter, BaseRelation
 from dbt.clients.jinja import MacroGenerator, MacroStack
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.context.manifest import ManifestContext
@@ -38,6 +42,9 @@ def install() -> None:
     _keep_answers()
     _keep_validations()
     _keep_calendars()
+    _inject_into_the_head()
+    _keep_arguments()
+    _match_by_name()
     _drop_debug_events()
 
 
@@ -204,6 +211,52 @@ def _keep_validations() -> None:
 def _keep_calendars() -> None:
     """The table of a query's result gets a parser of dates in words, with the names of a locale: one will do."""
     parsedatetime.Constants = cache(parsedatetime.Constants)
+
+
+# The start of a statement whose first CTE has a name; "with recursive" is left to dbt.
+_HEAD = re.compile(r"\s*with\s+(?=\w+\s+as\b)", re.IGNORECASE)
+
+
+def _inject_into_the_head() -> None:
+    """An ephemeral model is put behind the first "with" of its reader; dbt takes all of the statement apart for it."""
+    inject = dbt.compilation.inject_ctes_into_sql
+
+    def inject_into_the_head(sql: str, ctes: list[Any]) -> str:
+        head = _HEAD.match(sql)
+        if not ctes or not head or ";" in sql:
+            return inject(sql, ctes)
+        return inject(head.group() + "_", ctes).removesuffix("_") + sql[head.end() :]
+
+    dbt.compilation.inject_ctes_into_sql = inject_into_the_head
+
+
+def _keep_arguments() -> None:
+    """The arguments of a command, for each of its contexts."""
+    args_to_dict = dbt.context.providers.args_to_dict
+    latest: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+
+    def args_to_dict_once(args: Any) -> dict[str, Any]:
+        if latest[0][0] is not args:
+            latest[0] = (args, args_to_dict(args))
+        return dict(latest[0][1])
+
+    dbt.context.providers.args_to_dict = args_to_dict_once
+
+
+def _match_by_name() -> None:
+    """A relation is looked up among those of its name, where dbt compares every part of all of them."""
+    match = BaseAdapter._make_match
+
+    def bare(name: Any) -> str:
+        return str(name).lower().strip(BaseRelation.quote_character + "`")
+
+    def match_by_name(self: BaseAdapter, relations_list: list[Any], database: str, schema: str, identifier: str) -> Any:
+        if identifier:
+            wanted = bare(identifier)
+            relations_list = [relation for relation in relations_list if bare(relation.identifier) == wanted]
+        return match(self, relations_list, database, schema, identifier)
+
+    BaseAdapter._make_match = match_by_name  # type: ignore[method-assign]
 
 
 def _drop_debug_events() -> None:
