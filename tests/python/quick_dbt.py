@@ -20,6 +20,7 @@ import dbt.context.providers
 import jinja2.sandbox
 import parsedatetime
 from dbt.adapters.base import BaseAdapter, BaseRelation
+from dbt.adapters.cache import RelationsCache
 from dbt.clients.jinja import MacroGenerator, MacroStack
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.context.manifest import ManifestContext
@@ -28,6 +29,7 @@ from dbt_common.dataclass_schema import dbtClassMixin
 from dbt_common.events.base_types import BaseEvent, EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.tests import enable_test_caching
+from dbt_common.utils.formatting import lowercase
 
 _BINDER = "_binder_of_the_tests"
 
@@ -43,7 +45,8 @@ def install() -> None:
     _keep_validations()
     _keep_calendars()
     _inject_into_the_head()
-    _keep_arguments()
+    _keep_members()
+    _read_dictionaries()
     _match_by_name()
     _drop_debug_events()
 
@@ -230,17 +233,40 @@ def _inject_into_the_head() -> None:
     dbt.compilation.inject_ctes_into_sql = inject_into_the_head
 
 
-def _keep_arguments() -> None:
-    """The arguments of a command, for each of its contexts."""
+def _keep_members() -> None:
+    """Every context holds the arguments of the command and, of its model, the functions that raise errors."""
     args_to_dict = dbt.context.providers.args_to_dict
-    latest: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+    wrapped_exports = dbt.context.providers.wrapped_exports
+    arguments: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+    exports: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     def args_to_dict_once(args: Any) -> dict[str, Any]:
-        if latest[0][0] is not args:
-            latest[0] = (args, args_to_dict(args))
-        return dict(latest[0][1])
+        if arguments[0][0] is not args:
+            arguments[0] = (args, args_to_dict(args))
+            exports.clear()
+        return dict(arguments[0][1])
+
+    def wrapped_exports_once(model: Any) -> dict[str, Any]:
+        kept = exports.get(id(model))
+        if kept is None:
+            kept = exports[id(model)] = (model, wrapped_exports(model))
+        return kept[1]
 
     dbt.context.providers.args_to_dict = args_to_dict_once
+    dbt.context.providers.wrapped_exports = wrapped_exports_once
+
+
+def _read_dictionaries() -> None:
+    """A key of a plain dictionary is no attribute of it, which jinja finds out by an exception."""
+    read = jinja2.sandbox.SandboxedEnvironment.getattr
+    attributes = frozenset(dir(dict))
+
+    def read_key(self: jinja2.sandbox.SandboxedEnvironment, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute in obj and attribute not in attributes:
+            return obj[attribute]
+        return read(self, obj, attribute)
+
+    jinja2.sandbox.SandboxedEnvironment.getattr = read_key  # type: ignore[method-assign]
 
 
 def _match_by_name() -> None:
@@ -256,7 +282,13 @@ def _match_by_name() -> None:
             relations_list = [relation for relation in relations_list if bare(relation.identifier) == wanted]
         return match(self, relations_list, database, schema, identifier)
 
+    def get_relations(self: RelationsCache, database: str | None, schema: str | None) -> list[Any]:
+        wanted = (lowercase(database), lowercase(schema))
+        with self.lock:
+            return [relation.inner for key, relation in self.relations.items() if key[:2] == wanted]
+
     BaseAdapter._make_match = match_by_name  # type: ignore[method-assign]
+    RelationsCache.get_relations = get_relations  # type: ignore[method-assign]
 
 
 def _drop_debug_events() -> None:
