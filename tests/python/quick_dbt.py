@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import marshal
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -24,6 +25,7 @@ from dbt.adapters.cache import RelationsCache
 from dbt.clients.jinja import MacroGenerator, MacroStack
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.context.manifest import ManifestContext
+from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients.jinja import BaseMacroGenerator
 from dbt_common.dataclass_schema import dbtClassMixin
 from dbt_common.events.base_types import BaseEvent, EventLevel
@@ -48,6 +50,7 @@ def install() -> None:
     _keep_members()
     _read_dictionaries()
     _match_by_name()
+    _name_callers()
     _drop_debug_events()
 
 
@@ -289,6 +292,25 @@ def _match_by_name() -> None:
 
     BaseAdapter._make_match = match_by_name  # type: ignore[method-assign]
     RelationsCache.get_relations = get_relations  # type: ignore[method-assign]
+
+
+def _name_callers() -> None:
+    """A switch of an adapter is named after the module that makes it: dbt looks for it in all callers' sources.
+
+    That is six times a command on Postgres, and every caller that is from no module, of which pytest has some, is
+    looked for in each module that was ever imported. With most of scipy among them that takes seconds.
+    """
+
+    def name_caller() -> str:
+        frame = sys._getframe(1)
+        while frame is not None:
+            name = frame.f_globals.get("__name__")
+            if name and name != BehaviorFlagRendered.__module__:
+                return name
+            frame = frame.f_back
+        return "Unknown"
+
+    BehaviorFlagRendered._default_source = staticmethod(name_caller)  # type: ignore[method-assign]
 
 
 def _drop_debug_events() -> None:

@@ -14,6 +14,8 @@ import harness
 import numpy as np
 import pandas as pd
 import pytest
+import quick_dbt
+from dbt_common.behavior_flags import Behavior
 
 FRAME = pd.DataFrame(
     {
@@ -88,6 +90,12 @@ def test_warehouses_are_apart(engine: str, warehouse_factory, tmp_path) -> None:
     assert first.query("select {{ 1 + 1 }} as two", vars={"number": 3})["two"].tolist() == [2]
     first.close()
     second.close()
+
+
+def test_a_switch_is_named_after_its_maker() -> None:
+    quick_dbt.install()
+    made = Behavior([{"name": "new", "default": False, "docs_url": "none"}], {})
+    assert made._flags[0]._behavior_change_event.flag_source == __name__
 
 
 def compiled(target: Path) -> tuple[dict[str, str], dict[str, Any]]:
