@@ -374,7 +374,7 @@ def compile_package(engine: str, configuration: str, folder: Path) -> dict[str, 
             *("--log-path", str(folder / "logs")),
             *("--vars", json.dumps(made["vars"])),
             *(("--select", made["select"]) if "select" in made else ()),
-            *["--no-populate-cache", "--no-partial-parse", "--quiet", "--no-use-colors"],
+            *["--no-populate-cache", "--no-partial-parse", "--no-write-json", "--quiet", "--no-use-colors"],
             *["--no-send-anonymous-usage-stats", "--no-version-check"],
         ]
     )
@@ -409,7 +409,9 @@ def main() -> int:
     for engine in arguments.engines:
         for configuration in arguments.configurations:
             folder = arguments.folder / f"{engine}-{configuration}"
-            answer = compile_package(engine, configuration, folder)
+            with quick_dbt.one_configuration():
+                answer = compile_package(engine, configuration, folder)
+            quick_dbt.settle()
             (folder / "answer.json").write_text(json.dumps(answer))
     return 0
 

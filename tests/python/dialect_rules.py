@@ -102,13 +102,14 @@ def _words(text: str) -> frozenset[str]:
 
 def findings(engine: str, sql: str) -> list[str]:
     """What is wrong with the statement on the engine, each thing once."""
+    dialect = Dialect.get_or_raise(engine)
     try:
-        trees = [tree for tree in sqlglot.parse(sql, read=engine) if tree is not None]
+        tokens = dialect.tokenize(sql)
+        trees = [tree for tree in dialect.parser().parse(tokens, sql) if tree is not None]
     except sqlglot.errors.SqlglotError as error:
         return [f"does not parse: {re.sub(chr(27) + r'.{1,3}m', '', str(error)).splitlines()[0]}"]
     if len(trees) != 1:
         return [f"is {len(trees)} statements"]
-    tokens = Dialect.get_or_raise(engine).tokenize(sql)
     return sorted({*_of_tokens(engine, tokens), *_of_tree(engine, trees[0])})
 
 
@@ -156,9 +157,11 @@ def _type_of_cast(tokens: list[Token], opening: int) -> str:
 
 def _narrow_decimal(engine: str, tokens: list[Token], opening: int) -> Iterator[str]:
     """BigQuery's decimals have at most 29 digits before the point."""
+    if engine != "bigquery":
+        return
     text = " ".join(token.text.lower() for token in tokens[opening : opening + 400])
     match = re.match(r"\( (?:(?! as ).)* as (?:decimal|numeric) \( (\d+) , (\d+) \)", text)
-    if engine == "bigquery" and match and int(match[1]) - int(match[2]) > 29:
+    if match and int(match[1]) - int(match[2]) > 29:
         yield f"a decimal of {match[1]} digits"
 
 
