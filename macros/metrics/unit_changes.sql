@@ -4,7 +4,8 @@
     from that day on are wanted.
 
     - unit_moves, wide, one row per unit and day on which it begins to count (sign 1: with no event yet) or ceases to
-      (sign -1: with all it had);
+      (sign -1: with all it had). In the newest data a unit does not count before its sources reach over its window: it
+      ceases to on the date that stands for them;
     - unit_steps, long, one row per unit, metric and later day with an event that counts: what the parts are from that
       day on, and what they were before.
 -#}
@@ -19,9 +20,14 @@
 {#- By its own name, and not as one step for all metrics: each metric then reads its own columns only. -#}
 {%- set unit_days = 'unit_days' if is_incremental() else ref('evalhouse', 'int_unit_days') -%}
 {%- set ripening = {0: []} -%}
+{%- set maturities = [] -%}
+{%- set maturity_of = {} -%}
 {%- for metric in metrics -%}
     {%- set seconds = [0, metric.start_seconds + (metric.span_seconds or 0)] | max -%}
     {%- do ripening.setdefault(seconds, []).append(metric.name) -%}
+    {%- set condition = evalhouse.is_mature(metric, 'exposed_units') -%}
+    {%- do maturities.append(condition) if condition not in maturities -%}
+    {%- do maturity_of.update({metric.name: maturities.index(condition)}) -%}
 {%- endfor -%}
 all_unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
@@ -34,6 +40,10 @@ all_exposed_units as (
 
 baselines as (
     select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+),
+
+fact_watermarks as (
+    {{ evalhouse.fact_watermarks(metrics | sum(attribute='covers', start=[]) | unique | list) | indent(4) }}
 ),
 
 {%- if funnels %}
@@ -58,16 +68,20 @@ moves_of_units as (
     union all
 
     select
-        all_exposed_units.experiment_id,
-        all_exposed_units.unit_id
-    from all_exposed_units
-    inner join experiments on all_exposed_units.experiment_id = experiments.experiment_id
+        exposed_units.experiment_id,
+        exposed_units.unit_id
+    from all_exposed_units as exposed_units
+    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    cross join fact_watermarks as watermarks
     where
-        cast(all_exposed_units.second_variation_at as date) >= experiments.rebuilt_from
+        cast(exposed_units.second_variation_at as date) >= experiments.rebuilt_from
         {%- for seconds in ripening %}
-        {%- set starts_at = evalhouse.shifted('all_exposed_units.first_exposed_at', seconds) %}
+        {%- set starts_at = evalhouse.shifted('exposed_units.first_exposed_at', seconds) %}
         or {{ evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' }}
             >= experiments.rebuilt_from
+        {%- endfor %}
+        {%- for condition in maturities %}
+        or coalesce(not ({{ condition }}), true)
         {%- endfor %}
     {%- for metric in funnels %}
 
@@ -122,6 +136,9 @@ members as {{ evalhouse.materialized() }} (
         {%- endfor %},
         experiments.rebuilt_from,
         cast(exposed_units.second_variation_at as date) as leaves_on
+        {%- for condition in maturities %},
+        coalesce(not ({{ condition }}), true) as is_unripe_{{ loop.index0 }}
+        {%- endfor %}
         {%- for seconds in ripening %},
         {%- if seconds == 0 %}
         cast(exposed_units.first_exposed_at as date) as counts_from_0
@@ -137,6 +154,7 @@ members as {{ evalhouse.materialized() }} (
         {%- endfor %}
     from exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    cross join fact_watermarks as watermarks
     left join baselines
         on exposed_units.experiment_id = baselines.experiment_id
         and exposed_units.unit_id = baselines.unit_id
@@ -180,42 +198,53 @@ beginnings as (
     {%- endfor %}
 ),
 
-totals_of_leavers as (
+-- Those that leave, and those that the newest data leave out.
+departures as (
     select
-        members.experiment_id,
-        members.unit_id
+        members.*,
+        coalesce(leaves_on, {{ evalhouse.current_look() }}) as departs_on
+    from members
+    where
+        leaves_on >= rebuilt_from
+        {%- for condition in maturities %}
+        or leaves_on is null and is_unripe_{{ loop.index0 }}
+        {%- endfor %}
+),
+
+totals_at_departure as (
+    select
+        departures.experiment_id,
+        departures.unit_id
         {%- for total in totals_after %},
         {{ 'max' if total.aggregate == 'max' else 'sum' }}(unit_days.{{ total.name }}) as {{ total.name }}
         {%- endfor %}
-    from members
+    from departures
     inner join {{ 'unit_days' if is_incremental() else 'all_unit_days' }} as unit_days
-        on members.experiment_id = unit_days.experiment_id
-        and members.unit_id = unit_days.unit_id
-        and unit_days.activity_date < members.leaves_on
-    where members.leaves_on >= members.rebuilt_from
-    group by members.experiment_id, members.unit_id
+        on departures.experiment_id = unit_days.experiment_id
+        and departures.unit_id = unit_days.unit_id
+        and unit_days.activity_date < departures.departs_on
+    group by departures.experiment_id, departures.unit_id
 ),
 
-leavers as (
+departing as (
     select
-        members.*
+        departures.*
         {%- for total in totals_after %},
-        totals_of_leavers.{{ total.name }}
+        totals_at_departure.{{ total.name }}
         {%- endfor %}
         {%- for metric in funnels %},
-        coalesce(cast(funnels.{{ metric.name }}__reached_at as date) < members.leaves_on, false)
+        coalesce(cast(funnels.{{ metric.name }}__reached_at as date) < departures.departs_on, false)
             as {{ metric.name }}__is_reached
         {%- endfor %}
-    from members
-    left join totals_of_leavers
-        on members.experiment_id = totals_of_leavers.experiment_id
-        and members.unit_id = totals_of_leavers.unit_id
+    from departures
+    left join totals_at_departure
+        on departures.experiment_id = totals_at_departure.experiment_id
+        and departures.unit_id = totals_at_departure.unit_id
     {%- if funnels %}
     left join funnels
-        on members.experiment_id = funnels.experiment_id
-        and members.unit_id = funnels.unit_id
+        on departures.experiment_id = funnels.experiment_id
+        and departures.unit_id = funnels.unit_id
     {%- endif %}
-    where members.leaves_on >= members.rebuilt_from
 ),
 
 unit_moves as (
@@ -229,15 +258,18 @@ unit_moves as (
         {%- for attribute in attributes %}
         unit_totals.{{ attribute }},
         {%- endfor %}
-        unit_totals.leaves_on as change_date,
+        unit_totals.departs_on as change_date,
         cast(-1 as {{ double }}) as sign,
         unit_totals.counts_from_0 < unit_totals.leaves_on as is_analysed
         {%- for seconds, names in ripening.items() %}
         {%- for metric in metrics if metric.name in names %},
-        {{ evalhouse.unit_parts(metric, 'unit_totals.counts_from_' ~ seconds ~ ' < unit_totals.leaves_on', none) }}
+        {%- set departs %}unit_totals.counts_from_{{ seconds }} < unit_totals.departs_on
+            and (unit_totals.leaves_on is not null or unit_totals.is_unripe_{{ maturity_of[metric.name] }})
+        {%- endset %}
+        {{ evalhouse.unit_parts(metric, departs, none) }}
         {%- endfor %}
         {%- endfor %}
-    from leavers as unit_totals
+    from departing as unit_totals
 ),
 
 {%- for metric in metrics %}

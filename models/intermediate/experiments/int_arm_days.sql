@@ -13,17 +13,7 @@
 {%- set sources = (['exposures'] + plan.facts) | unique | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set arm = ['experiment_id', 'variation_id', 'phase_number'] -%}
-{%- set constants = [] -%}
-{%- for metric in metrics -%}
-    {%- for part in evalhouse.metric_parts(metric) -%}
-        {%- if metric.type in ['mean', 'participation', 'ratio'] -%}
-            {%- do constants.append([metric.name, part, 'centre']) -%}
-        {%- endif -%}
-        {%- if metric.missing == 'exclude' and part in ['x', 'w'] -%}
-            {%- do constants.append([metric.name, part, 'mean']) -%}
-        {%- endif -%}
-    {%- endfor -%}
-{%- endfor -%}
+{%- set constants = evalhouse.stepwise_constants() -%}
 {%- set constant_columns = ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'mean_x', 'mean_w'] -%}
 {%- set definition = [
     metrics, plan.measures, plan.totals, evalhouse.exposure_dimensions(), settings.facts, settings.raw_schema,
@@ -41,10 +31,7 @@ new_bounds as (
 stored_bounds as (
     select
         stored_days.experiment_id
-        {%- for name, part, kind in constants %},
-        max(case when stored_days.metric_name = '{{ name }}' then stored_days.{{ kind }}_{{ part }} end)
-            as {{ name }}__{{ part }}_{{ kind }}
-        {%- endfor %}
+        {{- evalhouse.stored_constants('stored_days') | indent(4) }}
     from {{ this }} as stored_days
     inner join experiments
         on stored_days.experiment_id = experiments.experiment_id

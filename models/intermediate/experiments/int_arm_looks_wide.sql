@@ -1,18 +1,10 @@
-{#- Moments of every arm, phase and slice at every look: running totals of the daily changes, brought into the form that
-    int_arm_moments_wide has for the newest data. -#}
+{#- Moments of every arm, phase and slice at every look and in the newest data: running totals of the daily changes. -#}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set arm = 'experiment_id, variation_id, phase_number, dimension_name, dimension_value' -%}
-
-{%- set bounded_parts = [] -%}
-{%- for metric in metrics if metric.type in ['mean', 'participation', 'ratio'] -%}
-    {%- for part in evalhouse.metric_parts(metric) -%}
-        {%- do bounded_parts.append([metric.name, part]) -%}
-    {%- endfor -%}
-{%- endfor %}
 {%- set to_date -%}
     over (
-            partition by {{ evalhouse.qualified('arm_looks', arm) }}
-            order by arm_looks.as_of_date
+            partition by {{ arm }}
+            order by change_date
             rows between unbounded preceding and current row
         )
 {%- endset %}
@@ -22,18 +14,34 @@ with metric_days as (
     where variation_id <> ''
 ),
 
-looks as (
+daily_looks as (
     select * from {{ ref('evalhouse', 'int_looks') }}
+),
+
+experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+looks as (
+    select
+        experiment_id,
+        as_of_date as look_date
+    from daily_looks
+
+    union all
+
+    select
+        experiment_id,
+        {{ evalhouse.current_look() }} as look_date
+    from experiments
 ),
 
 bounds as (
     select
-        experiment_id
-        {%- for name, part in bounded_parts %},
-        max(case when metric_name = '{{ name }}' then centre_{{ part }} end) as {{ name }}__{{ part }}_centre
-        {%- endfor %}
+        metric_days.experiment_id
+        {{- evalhouse.stored_constants('metric_days') | indent(4) }}
     from metric_days
-    group by experiment_id
+    group by metric_days.experiment_id
 ),
 
 arm_days as (
@@ -50,42 +58,34 @@ arm_days as (
     group by {{ arm }}, change_date
 ),
 
-arms as (
+running_sums as (
     select
         {{ arm }},
-        min(change_date) as first_date
+        change_date,
+        lead(change_date) over (partition by {{ arm }} order by change_date) as next_date,
+        sum(coalesce(units, 0)) {{ to_date }} as units
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_sums(metric) %},
+        sum(coalesce({{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
     from arm_days
-    group by {{ arm }}
-),
-
-arm_looks as (
-    select
-        arms.*,
-        looks.as_of_date
-    from arms
-    inner join looks
-        on arms.experiment_id = looks.experiment_id
-        and looks.as_of_date >= arms.first_date
 ),
 
 sums as (
     select
-        {{ evalhouse.qualified('arm_looks', arm ~ ', as_of_date') }},
-        sum(coalesce(arm_days.units, 0)) {{ to_date }} as units
-        {%- for metric in metrics %}
-        {%- for name in evalhouse.step_sums(metric) %},
-        sum(coalesce(arm_days.{{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
-        {%- endfor %}
-        {%- endfor %}
-    from arm_looks
-    left join arm_days
-        on {{ evalhouse.joined('arm_looks', 'arm_days', arm) }}
-        and arm_looks.as_of_date = arm_days.change_date
+        running_sums.*,
+        looks.look_date
+    from running_sums
+    inner join looks
+        on running_sums.experiment_id = looks.experiment_id
+        and running_sums.change_date <= looks.look_date
+        and (running_sums.next_date is null or running_sums.next_date > looks.look_date)
 )
 
 select
     {{ evalhouse.qualified('sums', arm) }},
-    sums.as_of_date as look_date,
+    sums.look_date,
     sums.units as analysed_units
     {%- for metric in metrics %}
     {%- for moment in evalhouse.moments_of_sums(metric) %},

@@ -6,12 +6,16 @@
 ] -%}
 {%- set rows = [] -%}
 {%- for metric in plan.metrics if evalhouse.metric_parts(metric) -%}
-    {%- do rows.append(['wide', evalhouse.current_look(), metric]) -%}
-    {%- do rows.append(['restated_looks' if metric.moves_daily else 'looks', 'look_date', metric]) -%}
+    {%- if metric.moves_daily -%}
+        {%- do rows.append(['restated', evalhouse.current_look(), metric]) -%}
+        {%- do rows.append(['restated_looks', 'look_date', metric]) -%}
+    {%- else -%}
+        {%- do rows.append(['looks', 'look_date', metric]) -%}
+    {%- endif -%}
 {%- endfor -%}
 {%- set missing = 'cast(null as ' ~ evalhouse.type_double() ~ ')' -%}
 
-with wide as (
+with restated as (
     select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
 ),
 
@@ -54,6 +58,6 @@ select
     {%- for name in names %},
     cast(null as {{ evalhouse.type_double() }}) as {{ name }}
     {%- endfor %}
-from wide
+from restated
 where 1 = 0
 {%- endif %}

@@ -1,12 +1,12 @@
-{#- Units and means of every cluster at every look, by arm, phase and slice: running totals of the daily changes, only
-    for experiments whose units come in clusters. -#}
+{#- Units and means of every cluster at every look and in the newest data, by arm, phase and slice: running totals of the
+    daily changes, only for experiments whose units come in clusters. -#}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id'] -%}
 {%- set cluster = 'experiment_id, variation_id, phase_number, cluster_id, dimension_name, dimension_value' -%}
 {%- set to_date -%}
     over (
-            partition by {{ evalhouse.qualified('cluster_looks', cluster) }}
-            order by cluster_looks.as_of_date
+            partition by {{ cluster }}
+            order by change_date
             rows between unbounded preceding and current row
         )
 {%- endset %}
@@ -19,12 +19,36 @@ with experiments as (
     where is_clustered
 ),
 
+arm_days as (
+    select * from {{ ref('evalhouse', 'int_arm_days') }}
+    where variation_id <> ''
+),
+
+-- Arms and clusters are measured from the same place.
 bounds as (
-    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
+    select
+        arm_days.experiment_id
+        {{- evalhouse.stored_constants('arm_days') | indent(4) }}
+    from arm_days
+    group by arm_days.experiment_id
+),
+
+daily_looks as (
+    select * from {{ ref('evalhouse', 'int_looks') }}
 ),
 
 looks as (
-    select * from {{ ref('evalhouse', 'int_looks') }}
+    select
+        experiment_id,
+        as_of_date as look_date
+    from daily_looks
+
+    union all
+
+    select
+        experiment_id,
+        {{ evalhouse.current_look() }} as look_date
+    from experiments
 ),
 
 {{ evalhouse.unit_changes(metrics) }},
@@ -44,37 +68,28 @@ cluster_days as (
     group by {{ cluster }}, change_date
 ),
 
-clusters as (
+running_sums as (
     select
         {{ cluster }},
-        min(change_date) as first_date
+        change_date,
+        lead(change_date) over (partition by {{ cluster }} order by change_date) as next_date
+        {%- for metric in metrics %}
+        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
+        sum(coalesce({{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
+        {%- endfor %}
+        {%- endfor %}
     from cluster_days
-    group by {{ cluster }}
-),
-
-cluster_looks as (
-    select
-        clusters.*,
-        looks.as_of_date
-    from clusters
-    inner join looks
-        on clusters.experiment_id = looks.experiment_id
-        and looks.as_of_date >= clusters.first_date
 ),
 
 sums as (
     select
-        {{ evalhouse.qualified('cluster_looks', cluster) }},
-        cluster_looks.as_of_date as look_date
-        {%- for metric in metrics %}
-        {%- for name in evalhouse.step_counts(metric) + evalhouse.metric_parts(metric) %},
-        sum(coalesce(cluster_days.{{ metric.name }}__{{ name }}, 0)) {{ to_date }} as {{ metric.name }}__{{ name }}
-        {%- endfor %}
-        {%- endfor %}
-    from cluster_looks
-    left join cluster_days
-        on {{ evalhouse.joined('cluster_looks', 'cluster_days', cluster) }}
-        and cluster_looks.as_of_date = cluster_days.change_date
+        running_sums.*,
+        looks.look_date
+    from running_sums
+    inner join looks
+        on running_sums.experiment_id = looks.experiment_id
+        and running_sums.change_date <= looks.look_date
+        and (running_sums.next_date is null or running_sums.next_date > looks.look_date)
 )
 
 select

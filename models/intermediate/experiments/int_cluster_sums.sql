@@ -12,6 +12,8 @@ with experiments as (
     where is_clustered
 ),
 
+{%- if restated %}
+
 all_unit_values as (
     select * from {{ ref('evalhouse', 'int_unit_values') }}
 ),
@@ -19,6 +21,7 @@ all_unit_values as (
 all_unit_looks as (
     select * from {{ ref('evalhouse', 'int_unit_looks') }}
 ),
+{%- endif %}
 
 looks as (
     select * from {{ ref('evalhouse', 'int_cluster_looks_wide') }}
@@ -32,7 +35,10 @@ current_quantile_groups as (
 quantile_look_groups as (
     select * from {{ ref('evalhouse', 'int_quantile_look_groups') }}
     where is_clustered
-),
+)
+
+{%- if restated -%}
+,
 
 unit_values as (
     select all_unit_values.*
@@ -47,7 +53,7 @@ unit_looks as (
 ),
 
 grouped as (
-    {{ evalhouse.cluster_means('unit_values', key, plan.metrics, dimensions) | indent(4) }}
+    {{ evalhouse.cluster_means('unit_values', key, restated, dimensions) | indent(4) }}
 ),
 
 current_means as (
@@ -68,6 +74,7 @@ restated_means as (
         grouped_looks.*
     from grouped_looks
 )
+{%- endif %}
 
 {% for relation in ['current_quantile_groups', 'quantile_look_groups'] -%}
 {{ 'union all' if not loop.first }}
@@ -89,7 +96,7 @@ from {{ relation }}
 {% endfor -%}
 {%- for metric in plan.metrics if metric.type != 'quantile' %}
 {%- set available = evalhouse.metric_parts(metric) -%}
-{%- for relation in ['current_means', 'restated_means' if metric.moves_daily else 'looks'] %}
+{%- for relation in (['current_means', 'restated_means'] if metric.moves_daily else ['looks']) %}
 
 union all
 

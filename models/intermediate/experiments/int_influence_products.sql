@@ -25,11 +25,6 @@ all_unit_values as (
     select * from {{ ref('evalhouse', 'int_unit_values') }}
 ),
 
-moments as (
-    select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
-    where dimension_name = 'all'
-),
-
 numbers as (
     select * from {{ ref('evalhouse', 'numbers') }}
     where n between 1 and 200
@@ -39,6 +34,18 @@ unit_values as (
     select all_unit_values.*
     from all_unit_values
     inner join experiments on all_unit_values.experiment_id = experiments.experiment_id
+),
+
+moments as (
+    select
+        {{ key }}
+        {%- for metric in residuals.values() %}
+        {%- for part in evalhouse.metric_parts(metric) %},
+        avg({{ metric.name }}__{{ part }}) as {{ metric.name }}__mean_{{ part }}
+        {%- endfor %}
+        {%- endfor %}
+    from unit_values
+    group by {{ key }}
 ),
 
 residuals as (

@@ -1,12 +1,106 @@
-{#- Constants of each experiment's metrics, one row per experiment, one column per constant. -#}
+{#-
+    Constants of each experiment's metrics, one row per experiment, one column per constant. Of metrics whose sums are
+    kept by day they come from the units of the first days, a thousand at least: these only choose where values are
+    measured from, and nobody has to read all units for that.
+-#}
 {%- set plan = evalhouse.metric_plan() -%}
+{%- set stepwise = evalhouse.stepwise_metrics() | rejectattr('type', 'equalto', 'funnel') | list -%}
+{%- set restated = plan.metrics | selectattr('moves_daily') | list -%}
 
-with unit_metrics as (
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null
+),
+
+all_unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+baselines as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+),
+
+{%- if restated %}
+
+unit_metrics as (
     select * from {{ ref('evalhouse', 'int_unit_metrics') }}
+),
+
+restated_bounds as (
+    select
+        experiment_id
+        {{- evalhouse.metric_bounds(restated) | indent(4) }}
+    from unit_metrics
+    group by experiment_id
+),
+{%- endif %}
+
+entries as (
+    select
+        experiment_id,
+        cast(first_exposed_at as date) as entry_date,
+        count(*) as units
+    from exposed_units
+    group by experiment_id, cast(first_exposed_at as date)
+),
+
+entries_before as (
+    select
+        *,
+        sum(units) over (
+            partition by experiment_id order by entry_date rows between unbounded preceding and current row
+        ) - units as units_before
+    from entries
+),
+
+first_days as (
+    select
+        experiment_id,
+        max(entry_date) as last_date
+    from entries_before
+    where units_before < 1000
+    group by experiment_id
+),
+
+units as (
+    select exposed_units.*
+    from exposed_units
+    inner join first_days
+        on exposed_units.experiment_id = first_days.experiment_id
+        and cast(exposed_units.first_exposed_at as date) <= first_days.last_date
+),
+
+unit_days as (
+    select all_unit_days.*
+    from all_unit_days
+    inner join units
+        on all_unit_days.experiment_id = units.experiment_id
+        and all_unit_days.unit_id = units.unit_id
+),
+
+{{ evalhouse.unit_totals_of_days() }},
+
+first_values as (
+    select
+        unit_totals.experiment_id
+        {%- for metric in stepwise %},
+        {{ evalhouse.unit_parts(metric, 'true', none) }}
+        {%- endfor %}
+    from unit_totals
+),
+
+first_bounds as (
+    select
+        experiment_id
+        {{- evalhouse.metric_bounds(stepwise) | indent(4) }}
+    from first_values
+    group by experiment_id
 )
 
-select
-    experiment_id
-    {{- evalhouse.metric_bounds(plan.metrics) }}
-from unit_metrics
-group by experiment_id
+{% if restated -%}
+select *
+from first_bounds
+left join restated_bounds using (experiment_id)
+{%- else -%}
+select * from first_bounds
+{%- endif %}

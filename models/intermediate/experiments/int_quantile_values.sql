@@ -7,9 +7,12 @@ with metric_events as (
     select * from {{ ref('evalhouse', 'int_metric_events') }}
 ),
 
+{%- if unit_quantile_metrics %}
+
 unit_metrics as (
     select * from {{ ref('evalhouse', 'int_unit_metrics') }}
 ),
+{%- endif %}
 
 experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}

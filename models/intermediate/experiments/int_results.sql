@@ -27,10 +27,6 @@ arm_estimates as (
     select * from {{ ref('evalhouse', 'int_arm_estimates') }}
 ),
 
-arm_moments as (
-    select * from {{ ref('evalhouse', 'int_arm_moments_wide') }}
-),
-
 look_moments as (
     select * from {{ ref('evalhouse', 'int_arm_looks_wide') }}
 ),
@@ -74,15 +70,6 @@ measured_slices as (
         'all' as dimension_name,
         'all' as dimension_value
     from looks
-
-    union all
-
-    select
-        experiment_id,
-        {{ evalhouse.current_look() }} as look_date,
-        dimension_name,
-        dimension_value
-    from arm_moments
 
     union all
 

@@ -4,8 +4,6 @@
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
     + dimensions | map(attribute='name') | list -%}
 {%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
-{%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
-{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 
 with exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
@@ -35,7 +33,6 @@ watermarks as (
     {{ evalhouse.fact_watermarks(plan.facts) | indent(4) }}
 ),
 
-
 unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
 ),
@@ -44,35 +41,7 @@ baselines as (
     select * from {{ ref('evalhouse', 'int_unit_baselines') }}
 ),
 
-sums as (
-    select
-        experiment_id,
-        unit_id
-        {%- for total in totals_after %},
-        {{ 'max' if total.aggregate == 'max' else 'sum' }}({{ total.name }}) as {{ total.name }}
-        {%- endfor %}
-    from unit_days
-    group by experiment_id, unit_id
-),
-
-unit_totals as (
-    select
-        units.*
-        {%- for total in totals_after %},
-        {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
-        {%- endfor %}
-        {%- for total in totals_before %},
-        baselines.{{ total.name }}
-        {%- endfor %}
-    from units
-    left join sums
-        on units.experiment_id = sums.experiment_id
-        and units.unit_id = sums.unit_id
-    left join baselines
-        on units.experiment_id = baselines.experiment_id
-        and units.unit_id = baselines.unit_id
-        and cast(units.first_exposed_at as date) = baselines.entry_date
-),
+{{ evalhouse.unit_totals_of_days() }},
 
 final as (
     select
