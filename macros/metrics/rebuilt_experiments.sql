@@ -1,18 +1,18 @@
 {#-
     CTEs of an incremental model with one row or more per experiment and day: `experiments` says from which day on
-    (`rebuilt_from`) what is stored has to be replaced. They read what the model itself has stored, so that a run that
-    was interrupted, or models that stand at different days, cannot mislead it.
+    (`rebuilt_from`) what is stored has to be replaced, and `day_states` what the sources had of each day.
 
-    An incremental run replaces the days from the lookback on, counted from where each source stood when it was last
-    read: one that stood still and comes back brings its days with it. An experiment is replaced as a whole when
-    `definition` or what the registry says about who was exposed has changed. Rows with an empty `marker` stand for a
-    stored day that had to go, and say nothing about the data.
+    A run replaces the days from the first one on of which the model has read something else than int_source_days has
+    now. It goes by rows of its own with an empty `marker`, one per experiment and day, so that a run that was
+    interrupted, or models that stand at different days, cannot mislead it. An experiment is replaced as a whole when
+    `definition` or what the registry says about who was exposed has changed.
 -#}
 {% macro rebuilt_experiments(definition, sources, date_column, marker) -%}
-{%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
-{%- set stored_columns = adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
-    if is_incremental() else [] -%}
+{%- set never = "cast('9999-12-31' as date)" -%}
+{%- set has_states = is_incremental() and 'day_state' in (
+    adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
+) -%}
 all_experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
 ),
@@ -30,17 +30,21 @@ phases as (
     where rejected_by is null
 ),
 
-watermarks as (
-    select * from {{ ref('evalhouse', 'int_watermarks') }}
+source_days as (
+    select * from {{ ref('evalhouse', 'int_source_days') }}
+    where
+        source_name in ('{{ sources | join("', '") }}')
+        and rows_read > 0
 ),
 
-sources_read as (
+day_states as (
     select
-        {%- for source in sources %}
-        max(case when source_name = '{{ source }}' then newest_at end) as {{ source }}_read_until
-        {{- ',' if not loop.last }}
-        {%- endfor %}
-    from watermarks
+        activity_date,
+        {{ dbt.hash(evalhouse.sorted_listagg(
+            "source_name || ' ' || cast(rows_read as " ~ dbt.type_string() ~ ") || ' ' || coalesce(content, '')", "','"
+        )) }} as day_state
+    from source_days
+    group by activity_date
 ),
 
 registered_variations as (
@@ -64,9 +68,10 @@ defined as (
         all_experiments.experiment_id,
         all_experiments.horizon_at,
         all_experiments.as_of_at,
-        all_experiments.is_clustered,
         {{ dbt.hash(
-            "'" ~ local_md5(tojson([definition, lookback_days], sort_keys=true)) ~ " ' || all_experiments.stage"
+            "'" ~ local_md5(tojson([definition, evalhouse.settings().analysis.lookback_days], sort_keys=true))
+            ~ " ' || all_experiments.stage"
+            ~ " || case when all_experiments.is_clustered then ' clustered' else '' end"
             ~ " || ' ' || coalesce(cast(all_experiments.started_at as " ~ dbt.type_string() ~ "), '')"
             ~ " || ' ' || coalesce(cast(all_experiments.ended_at as " ~ dbt.type_string() ~ "), '')"
             ~ " || ' ' || coalesce(registered_variations.variation_ids, '')"
@@ -78,70 +83,67 @@ defined as (
 ),
 
 {% if is_incremental() -%}
-stored as (
+stored_marks as (
+    select
+        experiment_id,
+        {{ date_column }} as stored_date,
+        definition_hash,
+        {{ 'day_state' if has_states else 'cast(null as ' ~ dbt.type_string() ~ ') as day_state' }}
+    from {{ this }}
+    where {{ marker }} = ''
+),
+
+stored_definitions as (
     select
         experiment_id,
         min(definition_hash) as first_hash,
         max(definition_hash) as last_hash
-    from {{ this }}
+    from stored_marks
+    where day_state is not null
     group by experiment_id
 ),
 
-newest_stored as (
-    -- Marks may be of days that the data have not reached again.
+changes as (
     select
-        max({{ date_column }}) as stored_date
-        {%- for source in sources %},
-        {%- set column = source ~ '_read_until' %}
-        {{ 'max(' ~ column ~ ')' if column | lower in stored_columns
-            else 'cast(null as ' ~ dbt.type_timestamp() ~ ')' }} as {{ column }}
-        {%- endfor %}
-    from {{ this }}
-    where {{ marker }} <> ''
+        defined.experiment_id,
+        day_states.activity_date as changed_date
+    from defined
+    cross join day_states
+    left join stored_marks
+        on defined.experiment_id = stored_marks.experiment_id
+        and day_states.activity_date = stored_marks.stored_date
+    where stored_marks.day_state is null or stored_marks.day_state <> day_states.day_state
+
+    union all
+
+    select
+        stored_marks.experiment_id,
+        stored_marks.stored_date as changed_date
+    from stored_marks
+    left join day_states on stored_marks.stored_date = day_states.activity_date
+    where stored_marks.day_state is not null and day_states.activity_date is null
 ),
 
--- The day from which there is something new: of a source without new rows there is none.
-news as (
+first_changes as (
     select
-        newest_stored.stored_date
-        {%- for source in sources %},
-        case
-            when sources_read.{{ source }}_read_until is null
-                or sources_read.{{ source }}_read_until <= newest_stored.{{ source }}_read_until
-                then newest_stored.stored_date
-            else coalesce(cast(newest_stored.{{ source }}_read_until as date), {{ forever_ago }})
-        end as {{ source }}_new_from
-        {%- endfor %}
-    from newest_stored
-    cross join sources_read
-),
-
-oldest_news as (
-    select
-        least(
-            stored_date
-            {%- for source in sources %},
-            {{ source }}_new_from
-            {%- endfor %}
-        ) as new_from
-    from news
+        experiment_id,
+        min(changed_date) as changed_from
+    from changes
+    group by experiment_id
 ),
 
 experiments as {{ evalhouse.materialized() }} (
     select
         defined.*,
         case
-            when stored.first_hash <> defined.definition_hash or stored.last_hash <> defined.definition_hash
-                or stored.experiment_id is null or oldest_news.new_from is null
-                or oldest_news.new_from = {{ forever_ago }}
-                then {{ forever_ago }}
-            when oldest_news.new_from > cast(defined.as_of_at as date)
-                then cast({{ evalhouse.time_added('day', -lookback_days, 'cast(defined.as_of_at as date)') }} as date)
-            else cast({{ evalhouse.time_added('day', -lookback_days, 'oldest_news.new_from') }} as date)
+            when stored_definitions.first_hash = defined.definition_hash
+                and stored_definitions.last_hash = defined.definition_hash
+                then coalesce(first_changes.changed_from, {{ never }})
+            else {{ forever_ago }}
         end as rebuilt_from
     from defined
-    cross join oldest_news
-    left join stored on defined.experiment_id = stored.experiment_id
+    left join stored_definitions on defined.experiment_id = stored_definitions.experiment_id
+    left join first_changes on defined.experiment_id = first_changes.experiment_id
 ),
 {%- else -%}
 experiments as {{ evalhouse.materialized() }} (
@@ -153,14 +155,32 @@ experiments as {{ evalhouse.materialized() }} (
 {%- endif %}
 {%- endmacro %}
 
-{#- The stored days that the run replaces, as columns experiment_id, `date_column` and definition_hash: a day that lost
-    all of its rows has none in the batch, and would stay. -#}
-{% macro replaced_days(date_column) -%}
+{#- Select of the rows to keep with an empty marker (experiment_id, `date_column`, definition_hash, day_state): the days
+    that the run has read, and those that it replaces without having read any row. A day that lost all of its rows has
+    none in the batch, and would stay. -#}
+{% macro marked_days(date_column) -%}
+select
+    experiments.experiment_id,
+    day_states.activity_date as {{ date_column }},
+    experiments.definition_hash,
+    day_states.day_state
+from experiments
+cross join day_states
+where day_states.activity_date >= experiments.rebuilt_from
+{%- if is_incremental() %}
+
+union all
+
 select distinct
     stored_days.experiment_id,
     stored_days.{{ date_column }},
-    coalesce(experiments.definition_hash, '') as definition_hash
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state
 from {{ this }} as stored_days
 left join experiments on stored_days.experiment_id = experiments.experiment_id
-where stored_days.{{ date_column }} >= experiments.rebuilt_from or experiments.experiment_id is null
+left join day_states on stored_days.{{ date_column }} = day_states.activity_date
+where
+    experiments.experiment_id is null
+    or (stored_days.{{ date_column }} >= experiments.rebuilt_from and day_states.activity_date is null)
+{%- endif %}
 {%- endmacro %}

@@ -6,8 +6,8 @@
     - unit_moves, wide, one row per unit and day on which it begins to count (sign 1: with no event yet) or ceases to
       (sign -1: with all it had). In the newest data a unit does not count before its sources reach over its window: it
       ceases to on the date that stands for them;
-    - unit_steps, long, one row per unit, metric and later day with an event that counts: what the parts are from that
-      day on, and what they were before.
+    - unit_steps, long, one row per unit, metric (`metric_number`, its place among `metrics`) and later day with an
+      event that counts: what the parts are from that day on, and what they were before.
 -#}
 {% macro unit_changes(metrics) -%}
 {%- set plan = evalhouse.metric_plan() -%}
@@ -324,7 +324,8 @@ unit_moves as (
 running as (
     {%- if not metrics %}
     select
-        cast(null as {{ dbt.type_string() }}) as metric_name,
+        0 as metric_number,
+        0 as ripens_after,
         experiment_id,
         unit_id,
         activity_date,
@@ -338,7 +339,8 @@ running as (
     {%- for metric in metrics %}
     {{ 'union all' if not loop.first }}
     select
-        '{{ metric.name }}' as metric_name,
+        {{ loop.index }} as metric_number,
+        {{ [0, metric.start_seconds + (metric.span_seconds or 0)] | max }} as ripens_after,
         experiment_id,
         unit_id,
         activity_date,
@@ -363,21 +365,18 @@ dated_steps as (
         {%- endfor %}
         members.rebuilt_from,
         members.leaves_on,
-        case
-            {%- for seconds, names in ripening.items() %}
-            {%- if names %}
-            when running.metric_name in ('{{ names | join("', '") }}') then members.counts_from_{{ seconds }}
-            {%- endif %}
+        case running.ripens_after
+            {%- for seconds in ripening %}
+            when {{ seconds }} then members.counts_from_{{ seconds }}
             {%- endfor %}
-            when 1 = 0 then members.counts_from_0
         end as counts_from,
         {%- for part, key in [['x', 'numerator_before'], ['w', 'denominator_before']] %}
-        case
+        case running.metric_number
             {%- for metric in metrics if metric[key] %}
-            when running.metric_name = '{{ metric.name }}'
+            when {{ metrics.index(metric) + 1 }}
                 then {{ evalhouse.limited(metric, evalhouse.total_before(metric, 'members.' ~ metric[key])) }}
             {%- endfor %}
-            when 1 = 0 then cast(null as {{ double }})
+            when 0 then cast(null as {{ double }})
         end as {{ part }}
         {{- ',' if not loop.last }}
         {%- endfor %}
@@ -390,7 +389,7 @@ dated_steps as (
 -- Events before the unit counts come in with its first day, all at once.
 unit_steps as (
     select
-        metric_name,
+        metric_number,
         experiment_id,
         unit_id,
         {%- for attribute in attributes %}
@@ -426,6 +425,9 @@ unit_steps as (
 {%- set columns = dated_key + dimensions | map(attribute='name') | list -%}
 {%- set labelled_key = dated_key + ['dimension_name', 'dimension_value'] -%}
 {%- set names = evalhouse.step_sum_names() -%}
+{#- Units that count from the start go on to count, with the covariates that they had: these sums stand still. -#}
+{%- set stepping = names if metrics | selectattr('missing', 'equalto', 'exclude') | list
+    else names | reject('in', ['n', 'x', 'xx', 'w', 'ww', 'xw']) | list -%}
 {%- set double = evalhouse.type_double() -%}
 centred_moves as (
     select
@@ -464,7 +466,7 @@ constants as (
     {{ 'union all' if not loop.first }}
     select
         experiment_id,
-        '{{ metric.name }}' as metric_name,
+        {{ loop.index }} as metric_number,
         {{ evalhouse.has_zeros_apart(metric) }} as tells_zeros
         {%- for part in ['y', 'd', 'x', 'w'] %},
         {{ evalhouse.centre_of_part(metric, part)
@@ -481,7 +483,7 @@ constants as (
     {%- if not metrics %}
     select
         experiment_id,
-        cast(null as {{ dbt.type_string() }}) as metric_name,
+        0 as metric_number,
         false as tells_zeros
         {%- for name in ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'usual_x', 'usual_w'] %},
         cast(null as {{ double }}) as {{ name }}
@@ -493,7 +495,7 @@ constants as (
 
 centred_steps as (
     select
-        unit_steps.metric_name,
+        unit_steps.metric_number,
         {{ evalhouse.qualified('unit_steps', columns | join(', ')) }}
         {%- for age in ['', 'earlier_'] %}
         {%- set y = 'unit_steps.' ~ age ~ 'y' %},
@@ -514,14 +516,14 @@ centred_steps as (
     from unit_steps
     inner join constants
         on unit_steps.experiment_id = constants.experiment_id
-        and unit_steps.metric_name = constants.metric_name
+        and unit_steps.metric_number = constants.metric_number
 ),
 
 grouped_steps as (
     select
-        metric_name,
+        metric_number,
         {{ columns | join(',\n        ') }}
-        {%- for name in names %},
+        {%- for name in stepping %},
         {%- if name | length == 1 %}
         sum({{ name }} - earlier_{{ name }}) as {{ name }}
         {%- else %}
@@ -529,12 +531,13 @@ grouped_steps as (
         {%- endif %}
         {%- endfor %}
     from centred_steps
-    group by {{ evalhouse.dimension_grouping_sets(['metric_name'] + dated_key, dimensions) }}
+    group by {{ evalhouse.dimension_grouping_sets(['metric_number'] + dated_key, dimensions) }}
 ),
 
 step_sums as (
     select
         {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
+        {{ evalhouse.name_of_number(metrics) | indent(8) }} as metric_name,
         grouped_steps.*
     from grouped_steps
 ),
@@ -544,7 +547,7 @@ all_sums as (
         metric_name,
         {{ labelled_key | join(',\n        ') }}
         {%- for name in names %},
-        cast({{ name }} as {{ double }}) as {{ name }}
+        cast({{ name if name in stepping else 0 }} as {{ double }}) as {{ name }}
         {%- endfor %}
     from step_sums
 
@@ -584,4 +587,14 @@ change_sums as (
         metric_name,
         {{ labelled_key | join(',\n        ') }}
 )
+{%- endmacro %}
+
+{#- Name of the metric with the place `metric_number` among `metrics`. -#}
+{% macro name_of_number(metrics) -%}
+    case metric_number
+        {%- for metric in metrics %}
+        when {{ loop.index }} then '{{ metric.name }}'
+        {%- endfor %}
+        when 0 then ''
+    end
 {%- endmacro %}

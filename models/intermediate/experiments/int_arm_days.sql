@@ -10,7 +10,7 @@
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set settings = evalhouse.settings() -%}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
-{%- set sources = (['exposures'] + plan.facts) | unique | list -%}
+{%- set sources = (['exposures', '(as of)'] + plan.facts) | unique | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set arm = ['experiment_id', 'variation_id', 'phase_number'] -%}
 {%- set constants = evalhouse.stepwise_constants() -%}
@@ -21,6 +21,10 @@
 ] -%}
 
 with {{ evalhouse.rebuilt_experiments(definition, sources, 'change_date', 'variation_id') }}
+
+marked_days as (
+    {{ evalhouse.marked_days('change_date') | indent(4) }}
+),
 
 new_bounds as (
     select * from {{ ref('evalhouse', 'int_metric_bounds') }}
@@ -86,14 +90,6 @@ kept_constants as (
     {%- endif %}
 )
 
-{%- if is_incremental() -%}
-,
-
-replaced_days as (
-    {{ evalhouse.replaced_days('change_date') | indent(4) }}
-)
-{%- endif %}
-
 select
     change_sums.experiment_id,
     change_sums.variation_id,
@@ -102,10 +98,8 @@ select
     change_sums.dimension_value,
     change_sums.change_date,
     change_sums.metric_name,
-    experiments.definition_hash
-    {%- for source in sources %},
-    sources_read.{{ source }}_read_until
-    {%- endfor %}
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state
     {%- for column in constant_columns %},
     kept_constants.{{ column }}
     {%- endfor %}
@@ -113,12 +107,9 @@ select
     change_sums.{{ name }}
     {%- endfor %}
 from change_sums
-inner join experiments on change_sums.experiment_id = experiments.experiment_id
-cross join sources_read
 left join kept_constants
     on change_sums.experiment_id = kept_constants.experiment_id
     and change_sums.metric_name = kept_constants.metric_name
-{%- if is_incremental() %}
 
 union all
 
@@ -130,12 +121,9 @@ select
     '' as dimension_value,
     change_date,
     '' as metric_name,
-    definition_hash
-    {%- for source in sources %},
-    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
-    {%- endfor %}
+    definition_hash,
+    day_state
     {%- for column in constant_columns + evalhouse.step_sum_names() %},
     cast(null as {{ double }}) as {{ column }}
     {%- endfor %}
-from replaced_days
-{%- endif %}
+from marked_days

@@ -1,6 +1,6 @@
 {#-
     Constants of each experiment's metrics, one row per experiment, one column per constant. Of metrics whose sums are
-    kept by day they come from the units of the first days, a thousand at least: these only choose where values are
+    kept by day they come from the units of the first hours, a thousand at least: these only choose where values are
     measured from, and nobody has to read all units for that.
 -#}
 {%- set plan = evalhouse.metric_plan() -%}
@@ -38,25 +38,25 @@ restated_bounds as (
 entries as (
     select
         experiment_id,
-        cast(first_exposed_at as date) as entry_date,
+        {{ dbt.date_trunc('hour', 'first_exposed_at') }} as entry_hour,
         count(*) as units
     from exposed_units
-    group by experiment_id, cast(first_exposed_at as date)
+    group by experiment_id, {{ dbt.date_trunc('hour', 'first_exposed_at') }}
 ),
 
 entries_before as (
     select
         *,
         sum(units) over (
-            partition by experiment_id order by entry_date rows between unbounded preceding and current row
+            partition by experiment_id order by entry_hour rows between unbounded preceding and current row
         ) - units as units_before
     from entries
 ),
 
-first_days as (
+first_hours as (
     select
         experiment_id,
-        max(entry_date) as last_date
+        {{ evalhouse.time_added('hour', 1, 'max(entry_hour)') }} as ends_at
     from entries_before
     where units_before < 1000
     group by experiment_id
@@ -65,9 +65,9 @@ first_days as (
 units as (
     select exposed_units.*
     from exposed_units
-    inner join first_days
-        on exposed_units.experiment_id = first_days.experiment_id
-        and cast(exposed_units.first_exposed_at as date) <= first_days.last_date
+    inner join first_hours
+        on exposed_units.experiment_id = first_hours.experiment_id
+        and exposed_units.first_exposed_at < first_hours.ends_at
 ),
 
 unit_days as (

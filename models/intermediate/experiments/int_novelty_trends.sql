@@ -73,74 +73,103 @@ cohort as (
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
 ),
 
-active_days as (
+cohort_sizes as (
     select
-        cohort.experiment_id,
-        cohort.unit_id,
-        cohort.cohort_days,
-        cohort.third_of_days,
+        experiment_id,
+        variation_id,
+        phase_number,
+        cast(max(cohort_days) as integer) as cohort_days
+        {%- for fact in facts %},
+        cast(sum(case when is_complete_in_{{ fact }} then 1 else 0 end) as {{ double }}) as units_in_{{ fact }}
+        {%- endfor %}
+    from cohort
+    group by experiment_id, variation_id, phase_number
+),
+
+numbered_days as (
+    select
+        cohort.*,
         cast({{ dbt.datediff('cohort.entry_date', 'unit_days.activity_date', 'day') }} as {{ double }}) as day_number
         {%- for metric in metrics %},
-        unit_days.{{ metric.numerator }} as {{ metric.name }}__value
+        case when cohort.is_complete_in_{{ metric.fact }} then unit_days.{{ metric.numerator }} end
+            as {{ metric.name }}__value
         {%- endfor %}
     from cohort
     inner join unit_days
         on cohort.experiment_id = unit_days.experiment_id
         and cohort.unit_id = unit_days.unit_id
         and unit_days.activity_date > cohort.entry_date
+    where
+        {%- for metric in metrics %}
+        {{ 'or ' if not loop.first }}unit_days.{{ metric.numerator }} is not null
+        {%- endfor %}
+),
+
+-- What a day of one unit adds to its own least-squares slope.
+weighted_days as (
+    select
+        *,
+        (day_number - (cohort_days + 1) / 2) * 12 / (cohort_days * (cohort_days * cohort_days - 1)) as slope_weight,
+        case when day_number <= third_of_days then 1 / third_of_days end as first_weight,
+        case when day_number > cohort_days - third_of_days then 1 / third_of_days end as last_weight
+    from numbered_days
+    where day_number <= cohort_days
 ),
 
 -- A day without a row is a zero: it has no part in these sums.
 unit_sums as (
     select
         experiment_id,
-        unit_id
-        {%- for metric in metrics %},
-        sum((day_number - (cohort_days + 1) / 2) * {{ metric.name }}__value)
-        * 12 / min(cohort_days * (cohort_days * cohort_days - 1)) as {{ metric.name }}__slope,
-        sum(case when day_number <= third_of_days then {{ metric.name }}__value end) / min(third_of_days)
-            as {{ metric.name }}__first,
-        sum(case when day_number > cohort_days - third_of_days then {{ metric.name }}__value end) / min(third_of_days)
-            as {{ metric.name }}__last
-        {%- endfor %}
-    from active_days
-    where day_number <= cohort_days
-    group by experiment_id, unit_id
-),
-
-unit_trends as (
-    select
-        cohort.experiment_id,
-        cohort.variation_id,
-        cohort.phase_number,
-        cohort.cohort_days
+        unit_id,
+        variation_id,
+        phase_number
         {%- for metric in metrics %}
         {%- for part in parts %},
-        case when cohort.is_complete_in_{{ metric.fact }} then coalesce(unit_sums.{{ metric.name }}__{{ part }}, 0) end
-            as {{ metric.name }}__{{ part }}
+        sum({{ part }}_weight * {{ metric.name }}__value) as {{ metric.name }}__{{ part }}
         {%- endfor %}
         {%- endfor %}
-    from cohort
-    left join unit_sums
-        on cohort.experiment_id = unit_sums.experiment_id
-        and cohort.unit_id = unit_sums.unit_id
+    from weighted_days
+    group by experiment_id, unit_id, variation_id, phase_number
 ),
 
-arms as (
+active_units as (
     select
         experiment_id,
         variation_id,
-        phase_number,
-        cast(max(cohort_days) as integer) as cohort_days
-        {%- for metric in metrics %},
-        count({{ metric.name }}__slope) as {{ metric.name }}__units
+        phase_number
+        {%- for metric in metrics %}
         {%- for part in parts %},
-        avg({{ metric.name }}__{{ part }}) as {{ metric.name }}__mean_{{ part }},
-        var_samp({{ metric.name }}__{{ part }}) as {{ metric.name }}__variance_{{ part }}
+        {%- set column = metric.name ~ '__' ~ part %}
+        cast(count({{ column }}) as {{ double }}) as {{ column }}_units,
+        coalesce(avg({{ column }}), 0) as {{ column }}_mean,
+        coalesce(var_samp({{ column }}), 0) as {{ column }}_variance
         {%- endfor %}
         {%- endfor %}
-    from unit_trends
+    from unit_sums
     group by experiment_id, variation_id, phase_number
+),
+
+-- The others of the cohort are zeros: squares within those that were active, and between them and the zeros.
+arms as (
+    select
+        cohort_sizes.*
+        {%- for metric in metrics %}
+        {%- set units = 'cohort_sizes.units_in_' ~ metric.fact %}
+        {%- for part in parts %}
+        {%- set column = 'active_units.' ~ metric.name ~ '__' ~ part %},
+        {{ column }}_units * {{ column }}_mean / nullif({{ units }}, 0) as {{ metric.name }}__mean_{{ part }},
+        (
+            ({{ column }}_units - 1) * {{ column }}_variance
+            + {{ column }}_units * ({{ units }} - {{ column }}_units) / nullif({{ units }}, 0)
+            * {{ column }}_mean * {{ column }}_mean
+        ) / nullif({{ units }} - 1, 0) as {{ metric.name }}__variance_{{ part }}
+        {%- endfor %}
+        {%- endfor %}
+    from cohort_sizes
+    left join active_units
+        on cohort_sizes.experiment_id = active_units.experiment_id
+        and cohort_sizes.variation_id = active_units.variation_id
+        and cohort_sizes.phase_number = active_units.phase_number
 )
 
 {% for metric in metrics -%}
@@ -151,13 +180,14 @@ select
     variation_id,
     phase_number,
     cohort_days,
-    cast({{ metric.name }}__units as {{ double }}) as units
+    units_in_{{ metric.fact }} as units
     {%- for part in parts %},
-    {{ metric.name }}__mean_{{ part }} as mean_{{ part }},
-    {{ metric.name }}__variance_{{ part }} as variance_{{ part }}
+    coalesce({{ metric.name }}__mean_{{ part }}, 0) as mean_{{ part }},
+    case when units_in_{{ metric.fact }} > 1 then coalesce({{ metric.name }}__variance_{{ part }}, 0) end
+        as variance_{{ part }}
     {%- endfor %}
 from arms
-where {{ metric.name }}__units > 0
+where units_in_{{ metric.fact }} > 0
 {% endfor -%}
 {%- else -%}
 with experiments as (

@@ -76,7 +76,7 @@ all_changes as (
     union all
 
     select
-        metric_name,
+        {{ evalhouse.name_of_number(unit_quantile_metrics) | indent(8) }} as metric_name,
         experiment_id,
         unit_id,
         variation_id,

@@ -1,31 +1,52 @@
 {#-
-    How many rows each source had of each day, when the day was last within reach of a run. From where the sources stood
-    when they were last read a run reaches back by the lookback; rows that come for an earlier day are not in results
-    by day, and input_quality counts them by holding this against what there is now.
+    What each source had of each day, when the day was last within reach of a run: how many rows, and what they said. From
+    where the sources stood when they were last read a run reaches back by the lookback. Models that keep days replace
+    those of which they have read something else; rows that come for an earlier day are not in results, and input_quality
+    counts them by holding this against what there is now.
 -#}
 {{ config(
     materialized='incremental',
+    on_schema_change='sync_all_columns',
     sql_header=evalhouse.one_writer('int_source_days'),
     **evalhouse.incremental_by(['source_name', 'activity_date'])
 ) }}
 {%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
-{%- set forever_ago = "cast('0001-01-01' as date)" %}
+{%- set forever_ago = "cast('0001-01-01' as date)" -%}
+{%- set windows = [0] -%}
+{%- for metric in evalhouse.metric_plan().metrics -%}
+    {%- do windows.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
+{%- endfor %}
 
 with watermarks as (
     select * from {{ ref('evalhouse', 'int_watermarks') }}
 ),
 
+exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+),
+
+{%- for fact, measures in evalhouse.measures_by_fact().items() %}
+
+{{ fact }}_measures as (
+    {{ evalhouse.fact_measures(fact, measures) | indent(4) }}
+),
+{%- endfor %}
+
 {%- if is_incremental() %}
+
+stored_days as (
+    select * from {{ this }}
+),
 
 stored as (
     select
         source_name,
         max(read_until) as read_until
-    from {{ this }}
+    from stored_days
     group by source_name
 ),
 
--- As for the units' days (int_unit_days): of a source without news there is nothing to read again.
+-- Of a source without news there is nothing to read again.
 news as (
     select
         case
@@ -46,23 +67,90 @@ reach as (
         end as reaches_from
     from news
 ),
+
+checked as (
+    select
+        watermarks.source_name,
+        cast(reach.reaches_from as {{ dbt.type_timestamp() }}) as checked_from
+    from watermarks
+    cross join reach
+),
 {%- else %}
 
 reach as (
     select {{ forever_ago }} as reaches_from
 ),
+
+-- Nobody will look at what earlier rows said.
+checked as (
+    select
+        source_name,
+        {{ evalhouse.time_added(
+            'day', -lookback_days, 'cast(cast(newest_at as date) as ' ~ dbt.type_timestamp() ~ ')'
+        ) }} as checked_from
+    from watermarks
+),
 {%- endif %}
 
 source_days as (
     {{ evalhouse.source_days() | indent(4) }}
+),
+
+contents as (
+    {{ evalhouse.source_contents() | indent(4) }}
+),
+
+days as (
+    select
+        source_name,
+        activity_date,
+        rows_read,
+        cast(null as {{ dbt.type_string() }}) as content
+    from source_days
+
+    union all
+
+    select
+        source_name,
+        activity_date,
+        rows_read,
+        content
+    from contents
+    {%- if windows | max > 0 %}
+
+    union all
+
+    -- Windows end as time goes on, whether or not there are new rows.
+    select
+        '(as of)' as source_name,
+        cast(max(as_of_at) as date) as activity_date,
+        1 as rows_read,
+        cast(max(as_of_at) as {{ dbt.type_string() }}) as content
+    from watermarks
+    where as_of_at is not null
+    {%- endif %}
+    {%- if is_incremental() %}
+
+    union all
+
+    -- A day may have lost all of its rows.
+    select
+        source_name,
+        activity_date,
+        0 as rows_read,
+        cast(null as {{ dbt.type_string() }}) as content
+    from stored_days
+    {%- endif %}
 )
 
 select
-    source_days.source_name,
-    source_days.activity_date,
-    source_days.rows_read,
-    watermarks.newest_at as read_until
-from source_days
+    days.source_name,
+    days.activity_date,
+    max(watermarks.newest_at) as read_until,
+    cast(max(days.rows_read) as {{ dbt.type_bigint() }}) as rows_read,
+    max(days.content) as content
+from days
 cross join reach
-inner join watermarks on source_days.source_name = watermarks.source_name
-where source_days.activity_date >= reach.reaches_from
+left join watermarks on days.source_name = watermarks.source_name
+where days.activity_date >= reach.reaches_from
+group by days.source_name, days.activity_date

@@ -23,6 +23,10 @@ with exposed_units as (
 
 {{ evalhouse.rebuilt_experiments(definition, sources, 'entry_date', 'unit_id') }}
 
+marked_days as (
+    {{ evalhouse.marked_days('entry_date') | indent(4) }}
+),
+
 units as (
     select
         exposed_units.experiment_id,
@@ -88,29 +92,16 @@ baselines as (
 )
 {%- endif %}
 
-{%- if is_incremental() -%}
-,
-
-replaced_days as (
-    {{ evalhouse.replaced_days('entry_date') | indent(4) }}
-)
-{%- endif %}
-
 select
     baselines.experiment_id,
     baselines.unit_id,
     baselines.entry_date,
-    experiments.definition_hash
-    {%- for source in sources %},
-    sources_read.{{ source }}_read_until
-    {%- endfor %}
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state
     {%- for total in totals %},
     baselines.{{ total.name }}
     {%- endfor %}
 from baselines
-inner join experiments on baselines.experiment_id = experiments.experiment_id
-cross join sources_read
-{%- if is_incremental() %}
 
 union all
 
@@ -118,12 +109,9 @@ select
     experiment_id,
     '' as unit_id,
     entry_date,
-    definition_hash
-    {%- for source in sources %},
-    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
-    {%- endfor %}
+    definition_hash,
+    day_state
     {%- for total in totals %},
     cast(null as {{ double }}) as {{ total.name }}
     {%- endfor %}
-from replaced_days
-{%- endif %}
+from marked_days

@@ -28,6 +28,10 @@ with exposed_units as (
 
 {{ evalhouse.rebuilt_experiments(definition, sources, 'activity_date', 'unit_id') }}
 
+marked_days as (
+    {{ evalhouse.marked_days('activity_date') | indent(4) }}
+),
+
 units as (
     select
         exposed_units.experiment_id,
@@ -158,33 +162,20 @@ days as (
 {%- endfor %}
 {%- endif %}
 
-{%- if is_incremental() -%}
-,
-
-replaced_days as (
-    {{ evalhouse.replaced_days('activity_date') | indent(4) }}
-)
-{%- endif %}
-
 select
     days.experiment_id,
     days.unit_id,
     days.activity_date,
-    experiments.definition_hash
-    {%- for source in sources %},
-    sources_read.{{ source }}_read_until
-    {%- endfor %}
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state
     {%- for total in totals %},
     {{ (total.name ~ '_days' if total in distinct_totals else 'days') }}.{{ total.name }}
     {%- endfor %}
 from days
-inner join experiments on days.experiment_id = experiments.experiment_id
-cross join sources_read
 {%- for total in distinct_totals %}
 left join {{ total.name }}_days
     on {{ evalhouse.joined('days', total.name ~ '_days', 'experiment_id, unit_id, activity_date') }}
 {%- endfor %}
-{%- if is_incremental() %}
 
 union all
 
@@ -192,12 +183,9 @@ select
     experiment_id,
     '' as unit_id,
     activity_date,
-    definition_hash
-    {%- for source in sources %},
-    cast(null as {{ dbt.type_timestamp() }}) as {{ source }}_read_until
-    {%- endfor %}
+    definition_hash,
+    day_state
     {%- for total in totals %},
     cast(null as {{ double }}) as {{ total.name }}
     {%- endfor %}
-from replaced_days
-{%- endif %}
+from marked_days

@@ -23,15 +23,7 @@ units as (
 )
 
 {%- for fact in facts %}
-{%- set measures = [] -%}
-{%- for metric in funnels if metric.fact == fact -%}
-    {%- for step in metric.steps -%}
-        {%- do measures.append({
-            'name': metric.name ~ '__s' ~ loop.index, 'where': step.where, 'is_text': false,
-            'sql': 'case when ' ~ evalhouse.sql_snippet(step.where) ~ ' then 1 end'
-        }) -%}
-    {%- endfor -%}
-{%- endfor %},
+{%- set measures = evalhouse.funnel_measures() | selectattr('fact', 'equalto', fact) | list %},
 
 {{ fact }}_steps as {{ evalhouse.materialized() }} (
     {{ evalhouse.fact_measures(fact, measures) | indent(4) }}
