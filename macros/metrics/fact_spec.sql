@@ -5,8 +5,9 @@
     {%- if name == 'outcomes' -%}
         {%- set has_load_time = 'loaded_at' in evalhouse.raw_columns('outcomes') -%}
         {{ return({
-            'name': name, 'relation': ref('evalhouse', 'int_outcomes'), 'unit': 'unit_id', 'time': 'occurred_at',
-            'loaded_at': 'loaded_at' if has_load_time else none
+            'name': name, 'unit': 'unit_id', 'time': 'occurred_at', 'loaded_at': 'loaded_at' if has_load_time else none,
+            'relation': '(select * from ' ~ ref('evalhouse', 'int_outcomes')
+                ~ " where outcome_id <> '') as kept_outcomes"
         }) }}
     {%- endif -%}
     {%- if name in ['turns', 'sessions', 'traces'] -%}

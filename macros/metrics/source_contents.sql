@@ -1,6 +1,6 @@
 {#- Select of one number per source and day that stands for what its rows say, as far as metrics are made from it
     (source_name, activity_date, rows_read, content): it is another one when a row comes, goes or says something else.
-    Of the times from which on the CTE `checked` wants it (source_name, checked_from), over `exposed_units` and the CTEs
+    Of the times from which on the CTE `checked` wants it (source_name, reaches_from), over `exposed_units` and the CTEs
     `<fact>_measures`. The day on which a unit sees a second variation is its day, too. -#}
 {% macro source_contents() -%}
 {%- set entry = [
@@ -27,7 +27,7 @@ from (
     from exposed_units
     inner join checked
         on checked.source_name = 'exposures'
-        and exposed_units.{{ time }} >= checked.checked_from
+        and exposed_units.{{ time }} >= checked.reaches_from
     {%- endfor %}
     {%- for fact, measures in evalhouse.measures_by_fact().items() %}
 
@@ -43,7 +43,7 @@ from (
     from {{ fact }}_measures
     inner join checked
         on checked.source_name = '{{ fact }}'
-        and {{ fact }}_measures.fact_time >= checked.checked_from
+        and {{ fact }}_measures.fact_time >= checked.reaches_from
     {%- endfor %}
 ) as hashed_rows
 group by source_name, activity_date

@@ -28,7 +28,7 @@ unit_totals as (
     left join sums
         on units.experiment_id = sums.experiment_id
         and units.unit_id = sums.unit_id
-    left join baselines
+    inner join baselines
         on units.experiment_id = baselines.experiment_id
         and units.unit_id = baselines.unit_id
         and cast(units.first_exposed_at as date) = baselines.entry_date

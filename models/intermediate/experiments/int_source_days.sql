@@ -32,6 +32,10 @@ exposed_units as (
 ),
 {%- endfor %}
 
+source_days as (
+    {{ evalhouse.source_days() | indent(4) }}
+),
+
 {%- if is_incremental() %}
 
 stored_days as (
@@ -68,18 +72,31 @@ reach as (
     from news
 ),
 
+-- Units that were exposed on a day, however old, and no longer are have to be taken out of it.
+taken_back as (
+    select min(stored_days.activity_date) as taken_from
+    from stored_days
+    left join source_days
+        on stored_days.source_name = source_days.source_name
+        and stored_days.activity_date = source_days.activity_date
+    where
+        stored_days.source_name = 'exposures'
+        and coalesce(source_days.rows_read, 0) < stored_days.rows_read
+),
+
 checked as (
     select
         watermarks.source_name,
-        cast(reach.reaches_from as {{ dbt.type_timestamp() }}) as checked_from
+        case
+            when watermarks.source_name = 'exposures' and taken_back.taken_from < reach.reaches_from
+                then cast(taken_back.taken_from as {{ dbt.type_timestamp() }})
+            else cast(reach.reaches_from as {{ dbt.type_timestamp() }})
+        end as reaches_from
     from watermarks
     cross join reach
+    cross join taken_back
 ),
 {%- else %}
-
-reach as (
-    select {{ forever_ago }} as reaches_from
-),
 
 -- Nobody will look at what earlier rows said.
 checked as (
@@ -87,14 +104,10 @@ checked as (
         source_name,
         {{ evalhouse.time_added(
             'day', -lookback_days, 'cast(cast(newest_at as date) as ' ~ dbt.type_timestamp() ~ ')'
-        ) }} as checked_from
+        ) }} as reaches_from
     from watermarks
 ),
 {%- endif %}
-
-source_days as (
-    {{ evalhouse.source_days() | indent(4) }}
-),
 
 contents as (
     {{ evalhouse.source_contents() | indent(4) }}
@@ -150,7 +163,9 @@ select
     cast(max(days.rows_read) as {{ dbt.type_bigint() }}) as rows_read,
     max(days.content) as content
 from days
-cross join reach
 left join watermarks on days.source_name = watermarks.source_name
-where days.activity_date >= reach.reaches_from
+{%- if is_incremental() %}
+left join checked on days.source_name = checked.source_name
+where checked.reaches_from is null or days.activity_date >= cast(checked.reaches_from as date)
+{%- endif %}
 group by days.source_name, days.activity_date

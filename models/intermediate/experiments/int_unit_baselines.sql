@@ -1,5 +1,5 @@
-{#- What each unit did before its first exposure, the covariates of its metrics. Kept and replaced by the day of the
-    exposure, as int_unit_days is by day. -#}
+{#- The units that have entered, and what each of them did before its first exposure, the covariates of its metrics. Kept
+    and replaced by the day of the exposure, as int_unit_days is by day. -#}
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
@@ -48,7 +48,6 @@ baselines as (
         unit_id,
         entry_date
     from units
-    where 1 = 0
 )
 {%- else %}
 
@@ -84,7 +83,7 @@ baselines as (
         cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
         {%- endfor %}
     from units
-    inner join events
+    left join events
         on units.unit_id = events.fact_unit_id
         and events.fact_time >= units.read_from
         and events.fact_time < units.first_exposed_at

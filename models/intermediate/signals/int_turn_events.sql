@@ -18,7 +18,7 @@ with turns as (
 
 outcomes as (
     select * from {{ ref('evalhouse', 'int_outcomes') }}
-    where event_name in ('{{ event_names | join("', '") }}')
+    where outcome_id <> '' and event_name in ('{{ event_names | join("', '") }}')
 ),
 
 named_sessions as (

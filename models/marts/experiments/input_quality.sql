@@ -94,6 +94,7 @@ staged_outcomes as (
 
 outcomes as (
     select * from {{ ref('evalhouse', 'int_outcomes') }}
+    where outcome_id <> ''
 ),
 
 experiments as (
@@ -146,7 +147,15 @@ days_read as (
 ),
 
 kept_outcomes as (
-    select count(*) as matching_rows from outcomes
+    select count(*) as kept from outcomes
+),
+
+accepted_outcomes as (
+    select
+        count(*) as accepted,
+        count(distinct outcome_id) as distinct_ids
+    from staged_outcomes
+    where rejected_by is null
 ),
 
 first_met as (
@@ -268,10 +277,17 @@ noticed_later as (
     select
         'outcomes' as input_name,
         'duplicate' as rule,
-        accepted.matching_rows - kept.matching_rows as matching_rows
-    from rejected as accepted
-    cross join kept_outcomes as kept
-    where accepted.input_name = 'outcomes' and accepted.rule = 'accepted'
+        accepted - distinct_ids as matching_rows
+    from accepted_outcomes
+
+    union all
+
+    select
+        'outcomes' as input_name,
+        'later_than_lookback' as rule,
+        greatest(accepted_outcomes.distinct_ids - kept_outcomes.kept, 0) as matching_rows
+    from accepted_outcomes
+    cross join kept_outcomes
 
     union all
 
