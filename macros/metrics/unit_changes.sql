@@ -55,22 +55,36 @@ funnels as (
 
 {%- if is_incremental() %}
 
+-- By names of their own: an engine would else store the whole tables to read them twice.
+new_days as (
+    select
+        experiment_id,
+        unit_id,
+        activity_date
+    from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+moving_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null or excluded_by = 'several_variations'
+),
+
 -- Nothing else can change a sum from that day on.
 moves_of_units as (
     select
-        all_unit_days.experiment_id,
-        all_unit_days.unit_id
-    from all_unit_days
+        new_days.experiment_id,
+        new_days.unit_id
+    from new_days
     inner join experiments
-        on all_unit_days.experiment_id = experiments.experiment_id
-        and all_unit_days.activity_date >= experiments.rebuilt_from
+        on new_days.experiment_id = experiments.experiment_id
+        and new_days.activity_date >= experiments.rebuilt_from
 
     union all
 
     select
         exposed_units.experiment_id,
         exposed_units.unit_id
-    from all_exposed_units as exposed_units
+    from moving_units as exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
     where
@@ -354,6 +368,10 @@ running as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ metric.name }}_running
+    {%- if is_incremental() and metric.start_seconds + (metric.span_seconds or 0) <= 0 %}
+    -- Without a window to wait for, a row changes nothing but its own day.
+    where activity_date >= (select min(rebuilt_from) from experiments)
+    {%- endif %}
     {%- endfor %}
 ),
 

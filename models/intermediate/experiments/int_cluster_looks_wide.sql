@@ -1,5 +1,5 @@
-{#- Units and means of every cluster at every look and in the newest data, by arm, phase and slice: running totals of the
-    daily changes, only for experiments whose units come in clusters. -#}
+{#- Units and means of every cluster at every look and in the newest data, by arm, phase and slice: running totals of
+    the daily changes, only for experiments whose units come in clusters. -#}
 {%- set metrics = evalhouse.stepwise_metrics() -%}
 {%- set key = ['experiment_id', 'variation_id', 'phase_number', 'cluster_id'] -%}
 {%- set cluster = 'experiment_id, variation_id, phase_number, cluster_id, dimension_name, dimension_value' -%}

@@ -32,9 +32,12 @@ summaries as {{ evalhouse.materialized() }} (
         {%- for attribute in attributes %}
         min({{ attribute }}) as {{ attribute }},
         {%- endfor %}
-        min(variation_id) <> max(variation_id) as has_several_variations,
-        {% for attribute in attributes %}{{ ' or ' if not loop.first }}min({{ attribute }}) <> max({{ attribute }})
-        {%- endfor %} as has_changing_attributes,
+        coalesce(
+            {%- for attribute in attributes %}
+            {{ 'or ' if not loop.first }}min({{ attribute }}) <> max({{ attribute }})
+            {%- endfor %},
+            false
+        ) as has_changing_attributes,
         count(*) as exposure_rows
     from exposures
     group by experiment_id, unit_id
@@ -56,36 +59,54 @@ first_attributes as (
     group by exposures.experiment_id, exposures.unit_id
 ),
 
+-- Until it saw a second variation, a unit counted: what was published then must stay true.
+second_variations as (
+    select
+        first_attributes.experiment_id,
+        first_attributes.unit_id,
+        min(exposures.exposed_at) as second_variation_at
+    from first_attributes
+    inner join exposures
+        on first_attributes.experiment_id = exposures.experiment_id
+        and first_attributes.unit_id = exposures.unit_id
+        and first_attributes.variation_id <> exposures.variation_id
+    group by first_attributes.experiment_id, first_attributes.unit_id
+),
+
 first_exposures as {{ evalhouse.materialized() }} (
+    select
+        experiment_id,
+        unit_id,
+        first_exposed_at,
+        last_exposed_at,
+        {%- for attribute in attributes %}
+        {{ attribute }},
+        {%- endfor %}
+        cast(null as {{ dbt.type_timestamp() }}) as second_variation_at,
+        exposure_rows
+    from summaries
+    where not has_changing_attributes
+
+    union all
+
     select
         summaries.experiment_id,
         summaries.unit_id,
         summaries.first_exposed_at,
         summaries.last_exposed_at,
         {%- for attribute in attributes %}
-        coalesce(first_attributes.{{ attribute }}, summaries.{{ attribute }}) as {{ attribute }},
+        first_attributes.{{ attribute }},
         {%- endfor %}
-        summaries.has_several_variations,
+        second_variations.second_variation_at,
         summaries.exposure_rows
     from summaries
-    left join first_attributes
+    inner join first_attributes
         on summaries.experiment_id = first_attributes.experiment_id
         and summaries.unit_id = first_attributes.unit_id
-),
-
--- Until it saw a second variation, a unit counted: what was published then must stay true.
-second_variations as (
-    select
-        first_exposures.experiment_id,
-        first_exposures.unit_id,
-        min(exposures.exposed_at) as second_variation_at
-    from first_exposures
-    inner join exposures
-        on first_exposures.experiment_id = exposures.experiment_id
-        and first_exposures.unit_id = exposures.unit_id
-        and first_exposures.variation_id <> exposures.variation_id
-    where first_exposures.has_several_variations
-    group by first_exposures.experiment_id, first_exposures.unit_id
+    left join second_variations
+        on summaries.experiment_id = second_variations.experiment_id
+        and summaries.unit_id = second_variations.unit_id
+    where summaries.has_changing_attributes
 ),
 
 exposure_days as {{ evalhouse.materialized() }} (
@@ -222,18 +243,15 @@ select
     first_exposures.{{ dimension.name }},
     {%- endfor %}
     first_exposures.exposure_rows,
-    second_variations.second_variation_at,
+    first_exposures.second_variation_at,
     clustered_experiments.experiment_id is not null as is_clustered,
     coalesce(phase_spans.phase_number, 1) as phase_number,
     case
-        when first_exposures.has_several_variations then 'several_variations'
+        when first_exposures.second_variation_at is not null then 'several_variations'
         when clustered_experiments.experiment_id is not null and first_exposures.cluster_id is null
             then 'missing_cluster'
     end as excluded_by
 from first_exposures
-left join second_variations
-    on first_exposures.experiment_id = second_variations.experiment_id
-    and first_exposures.unit_id = second_variations.unit_id
 left join clustered_experiments on first_exposures.experiment_id = clustered_experiments.experiment_id
 left join phase_spans
     on first_exposures.experiment_id = phase_spans.experiment_id

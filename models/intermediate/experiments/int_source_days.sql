@@ -1,8 +1,8 @@
 {#-
-    What each source had of each day, when the day was last within reach of a run: how many rows, and what they said. From
-    where the sources stood when they were last read a run reaches back by the lookback. Models that keep days replace
-    those of which they have read something else; rows that come for an earlier day are not in results, and input_quality
-    counts them by holding this against what there is now.
+    What each source had of each day, when the day was last within reach of a run: how many rows, and what they said.
+    From where the sources stood when they were last read a run reaches back by the lookback. Models that keep days
+    replace those of which they have read something else; rows that come for an earlier day are not in results, and
+    input_quality counts them by holding this against what there is now.
 -#}
 {{ config(
     materialized='incremental',

@@ -1,5 +1,5 @@
-{#- The units that have entered, and what each of them did before its first exposure, the covariates of its metrics. Kept
-    and replaced by the day of the exposure, as int_unit_days is by day. -#}
+{#- The units that have entered, and what each of them did before its first exposure, the covariates of its metrics.
+    Kept and replaced by the day of the exposure, as int_unit_days is by day. -#}
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
