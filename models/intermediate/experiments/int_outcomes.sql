@@ -65,21 +65,28 @@ reach as (
     from stored
 ),
 
--- As a time, which prunes what is scanned.
-outcomes as (
+-- By the time and not by the day, which prunes what is scanned.
+recent_outcomes as (
     select staged.*
     from staged
     cross join reach
     where staged.occurred_at >= cast(reach.reaches_from as {{ dbt.type_timestamp() }})
 ),
 
--- An id of an earlier day is that day's.
 earlier_ids as (
     select distinct stored_outcomes.outcome_id
     from stored_outcomes
     cross join reach
-    inner join outcomes on stored_outcomes.outcome_id = outcomes.outcome_id
+    inner join recent_outcomes on stored_outcomes.outcome_id = recent_outcomes.outcome_id
     where stored_outcomes.occurred_on < reach.reaches_from
+),
+
+-- An id that is kept on an earlier day stays there.
+outcomes as (
+    select recent_outcomes.*
+    from recent_outcomes
+    left join earlier_ids on recent_outcomes.outcome_id = earlier_ids.outcome_id
+    where earlier_ids.outcome_id is null
 ),
 
 replaced_dates as (
