@@ -241,12 +241,13 @@ def recent(days: int, kind: str) -> str:
     return f"(occurred_at >= '{day(days - 2)}' and draw({number}, 17) >= {low} and draw({number}, 17) < {high})"
 
 
-def add_held_back_day(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Appends what was held back to the raw tables; returns the numbers of new rows."""
+def add_held_back_day(connection: duckdb.DuckDBPyConnection, on_time: bool = False) -> dict[str, int]:
+    """Appends what was held back to the raw tables, or only what comes `on_time`; returns the numbers of new rows."""
     tables = connection.execute("select table_name from duckdb_tables() where schema_name = 'held_back'").fetchall()
     added = {}
     for (table,) in sorted(tables):
-        added[table] = connection.execute(f"insert into raw.{table} from held_back.{table}").fetchone()[0]
+        wanted = "where loaded_at - interval 5 minute = occurred_at" if on_time and table == "outcomes" else ""
+        added[table] = connection.execute(f"insert into raw.{table} from held_back.{table} {wanted}").fetchone()[0]
         connection.execute(f"drop table held_back.{table}")
     return added
 
