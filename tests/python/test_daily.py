@@ -845,3 +845,64 @@ def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
     result = warehouse.mart("experiment_results").query("dimension_name == 'all'")
     assert list(zip(result["units_control"], result["units_treatment"], strict=True)) == [(11, 10)]
     warehouse.close()
+
+
+@pytest.mark.parametrize("shift", ["later", "earlier"])
+def test_a_unit_whose_old_entry_moves_counts_once(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], shift: str
+) -> None:
+    """Both days lie before the lookback: the results are those of a full refresh."""
+    start = pd.Timestamp("2024-03-01")
+    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
+    exposures["variation_id"] = ["control", "treatment"] * 10
+    exposures["exposed_at"] = start + pd.Timedelta(days=5)
+    moved = exposures.copy()
+    moved.loc[0, "exposed_at"] = start + pd.Timedelta(days=8 if shift == "later" else 2)
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day) for day in range(22) for number in range(20)],
+        columns=["outcome_id", "unit_id", "day"],
+    )
+    events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
+    configuration = {
+        "inputs": ["exposures", "outcomes"],
+        "metrics": [metric("visits", "mean", **VISIT, cuped=True, cuped_days=4)],
+    }
+    warehouse = warehouse_factory(engine)
+    warehouse.load("outcomes", events)
+    results = []
+    for rows, command in ((exposures, "run"), (moved, "run"), (moved, "run --full-refresh")):
+        warehouse.load("exposures", rows)
+        warehouse.dbt(command, vars=configuration, select=["+experiment_results", "+experiment_results_daily"])
+        results.append({name: warehouse.mart(name) for name in ("experiment_results", "experiment_results_daily")})
+    _, grown, fresh = results
+    assert_same(grown["experiment_results"], fresh["experiment_results"], KEY)
+    assert_same(grown["experiment_results_daily"], fresh["experiment_results_daily"], [*KEY, "as_of_date"])
+    assert len(grown["experiment_results"]) > 0
+    warehouse.close()
+
+
+def test_a_row_dated_years_ahead_keeps_no_other_out(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """As long as it is there the moment of the analysis is wrong, once it is gone the results are right."""
+    start = pd.Timestamp.now("UTC").tz_localize(None).normalize() - 11 * DAY
+    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
+    exposures["variation_id"], exposures["exposed_at"] = ["control", "treatment"] * 10, start
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day) for day in range(12) for number in range(20)],
+        columns=["outcome_id", "unit_id", "day"],
+    )
+    events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
+    ahead = events.head(1).assign(outcome_id="ahead", occurred_at=pd.Timestamp("2091-01-01"))
+    configuration = {"inputs": ["exposures", "outcomes"], "metrics": [metric("visits", "mean", **VISIT)]}
+    warehouse = warehouse_factory(engine)
+    warehouse.load("exposures", exposures)
+    early = events[events["occurred_at"] < start + 10 * DAY]
+    for rows in (early, pd.concat([early, ahead]), events):
+        warehouse.load("outcomes", rows)
+        warehouse.dbt("run", vars=configuration, select=["+experiment_results", "+input_quality"])
+    result = warehouse.mart("experiment_results")
+    assert list(result["value_control"]) == [12.0]
+    quality = warehouse.mart("input_quality").set_index(["input_name", "rule"])
+    assert quality.loc[("outcomes", "later_than_lookback"), "rows_dropped"] == 0
+    warehouse.close()

@@ -67,21 +67,46 @@ reach as (
     select
         case
             when min(new_from) = {{ forever_ago }} then {{ forever_ago }}
-            else cast({{ evalhouse.time_added('day', -lookback_days, 'min(new_from)') }} as date)
+            -- A row dated years ahead must not keep all others out.
+            else cast({{ evalhouse.time_added(
+                'day', -lookback_days, 'least(min(new_from), ' ~ evalhouse.run_date() ~ ')'
+            ) }} as date)
         end as reaches_from
     from news
 ),
 
--- Units that were exposed on a day, however old, and no longer are have to be taken out of it.
+entries as (
+    select
+        activity_date,
+        sum(rows_read) as entries_now,
+        sum(rows_stored) as entries_stored
+    from (
+        select
+            activity_date,
+            rows_read,
+            0 as rows_stored
+        from source_days
+        where source_name = 'exposures'
+
+        union all
+
+        select
+            activity_date,
+            0 as rows_read,
+            rows_read as rows_stored
+        from stored_days
+        where source_name = 'exposures'
+    ) as counted
+    group by activity_date
+),
+
+-- Units that were exposed on a day, however old, and no longer are would count there and, if they moved, elsewhere.
 taken_back as (
-    select min(stored_days.activity_date) as taken_from
-    from stored_days
-    left join source_days
-        on stored_days.source_name = source_days.source_name
-        and stored_days.activity_date = source_days.activity_date
-    where
-        stored_days.source_name = 'exposures'
-        and coalesce(source_days.rows_read, 0) < stored_days.rows_read
+    select case when max(entries.entries_stored - entries.entries_now) > 0 then min(entries.activity_date) end
+        as taken_from
+    from entries
+    inner join reach on entries.activity_date < reach.reaches_from
+    where entries.entries_stored <> entries.entries_now
 ),
 
 checked as (
