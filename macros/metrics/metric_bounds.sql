@@ -18,3 +18,18 @@
         {%- endfor -%}
     {%- endfor -%}
 {%- endmacro %}
+
+{#- Names of these columns, as a list. -#}
+{% macro bound_names(metrics) -%}
+    {%- set names = [] -%}
+    {%- for metric in metrics -%}
+        {%- for part in evalhouse.metric_parts(metric) -%}
+            {%- set column = metric.name ~ '__' ~ part -%}
+            {%- do names.append(column ~ '_centre') if metric.type in ['mean', 'participation', 'ratio'] -%}
+            {%- do names.extend([column ~ '_upper', column ~ '_lower'])
+                if metric.cap and metric.cap.kind == 'percentile' -%}
+            {%- do names.append(column ~ '_mean') if metric.missing == 'exclude' and part in ['x', 'w'] -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(names) }}
+{%- endmacro %}

@@ -169,10 +169,11 @@ members as {{ evalhouse.materialized() }} (
     from exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
-    inner join baselines
+    left join baselines
         on exposed_units.experiment_id = baselines.experiment_id
         and exposed_units.unit_id = baselines.unit_id
         and cast(exposed_units.first_exposed_at as date) = baselines.entry_date
+    where {{ evalhouse.has_entered() }}
 ),
 
 newcomers as (

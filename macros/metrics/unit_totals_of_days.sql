@@ -28,9 +28,17 @@ unit_totals as (
     left join sums
         on units.experiment_id = sums.experiment_id
         and units.unit_id = sums.unit_id
-    inner join baselines
+    left join baselines
         on units.experiment_id = baselines.experiment_id
         and units.unit_id = baselines.unit_id
         and cast(units.first_exposed_at as date) = baselines.entry_date
+    where {{ evalhouse.has_entered() }}
 )
+{%- endmacro %}
+
+{#- Whether a unit's entry is among those that are kept (int_unit_baselines): one that came from beyond the lookback is
+    not. After a left join, and so that it stays one: of an inner join of three columns Postgres expects a single row,
+    and loops over the next table. -#}
+{% macro has_entered() -%}
+    coalesce(baselines.unit_id, '') <> ''
 {%- endmacro %}

@@ -97,10 +97,12 @@ first_bounds as (
     group by experiment_id
 )
 
-{% if restated -%}
-select *
+select
+    first_bounds.*
+    {%- for name in evalhouse.bound_names(restated) %},
+    restated_bounds.{{ name }}
+    {%- endfor %}
 from first_bounds
-left join restated_bounds using (experiment_id)
-{%- else -%}
-select * from first_bounds
+{%- if restated %}
+left join restated_bounds on first_bounds.experiment_id = restated_bounds.experiment_id
 {%- endif %}

@@ -115,10 +115,11 @@ steps as (
         on step_dates.experiment_id = unit_days.experiment_id
         and step_dates.unit_id = unit_days.unit_id
         and step_dates.valid_from = unit_days.activity_date
-    inner join baselines
+    left join baselines
         on step_dates.experiment_id = baselines.experiment_id
         and step_dates.unit_id = baselines.unit_id
         and units.entry_date = baselines.entry_date
+    where {{ evalhouse.has_entered() }}
 ),
 
 unit_totals as (
