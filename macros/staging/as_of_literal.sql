@@ -3,8 +3,3 @@
     {%- set as_of = evalhouse.settings().analysis.as_of -%}
     cast({{ "'" ~ as_of ~ "'" if as_of else 'null' }} as {{ dbt.type_timestamp() }})
 {%- endmacro %}
-
-{#- The date on which the run started (UTC), as a literal. -#}
-{% macro run_date() -%}
-    cast('{{ run_started_at.strftime("%Y-%m-%d") }}' as date)
-{%- endmacro %}

@@ -879,30 +879,3 @@ def test_a_unit_whose_old_entry_moves_counts_once(
     assert_same(grown["experiment_results_daily"], fresh["experiment_results_daily"], [*KEY, "as_of_date"])
     assert len(grown["experiment_results"]) > 0
     warehouse.close()
-
-
-def test_a_row_dated_years_ahead_keeps_no_other_out(
-    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
-) -> None:
-    """As long as it is there the moment of the analysis is wrong, once it is gone the results are right."""
-    start = pd.Timestamp.now("UTC").tz_localize(None).normalize() - 11 * DAY
-    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
-    exposures["variation_id"], exposures["exposed_at"] = ["control", "treatment"] * 10, start
-    events = pd.DataFrame(
-        [(f"v{day}.{number}", f"u{number}", day) for day in range(12) for number in range(20)],
-        columns=["outcome_id", "unit_id", "day"],
-    )
-    events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
-    ahead = events.head(1).assign(outcome_id="ahead", occurred_at=pd.Timestamp("2091-01-01"))
-    configuration = {"inputs": ["exposures", "outcomes"], "metrics": [metric("visits", "mean", **VISIT)]}
-    warehouse = warehouse_factory(engine)
-    warehouse.load("exposures", exposures)
-    early = events[events["occurred_at"] < start + 10 * DAY]
-    for rows in (early, pd.concat([early, ahead]), events):
-        warehouse.load("outcomes", rows)
-        warehouse.dbt("run", vars=configuration, select=["+experiment_results", "+input_quality"])
-    result = warehouse.mart("experiment_results")
-    assert list(result["value_control"]) == [12.0]
-    quality = warehouse.mart("input_quality").set_index(["input_name", "rule"])
-    assert quality.loc[("outcomes", "later_than_lookback"), "rows_dropped"] == 0
-    warehouse.close()

@@ -60,10 +60,7 @@ reach as (
                     'day', -settings.analysis.lookback_days, 'cast(' ~ evalhouse.as_of_literal() ~ ' as date)'
                 ) }} as date)
             {%- endif %}
-            -- A row dated years ahead must not keep all others out.
-            else cast({{ evalhouse.time_added(
-                'day', -settings.analysis.lookback_days, 'least(newest_date, ' ~ evalhouse.run_date() ~ ')'
-            ) }} as date)
+            else cast({{ evalhouse.time_added('day', -settings.analysis.lookback_days, 'newest_date') }} as date)
         end as reaches_from
     from stored
 ),

@@ -67,10 +67,7 @@ reach as (
     select
         case
             when min(new_from) = {{ forever_ago }} then {{ forever_ago }}
-            -- A row dated years ahead must not keep all others out.
-            else cast({{ evalhouse.time_added(
-                'day', -lookback_days, 'least(min(new_from), ' ~ evalhouse.run_date() ~ ')'
-            ) }} as date)
+            else cast({{ evalhouse.time_added('day', -lookback_days, 'min(new_from)') }} as date)
         end as reaches_from
     from news
 ),
