@@ -36,16 +36,12 @@ no_outcomes as (
 
 {%- if is_incremental() %}
 
-stored_outcomes as (
-    select * from {{ this }}
-),
-
 stored as (
     select
         max(case when outcome_id <> '' then occurred_on end) as newest_date,
         min(definition_hash) as first_hash,
         max(definition_hash) as last_hash
-    from stored_outcomes
+    from {{ this }}
 ),
 
 reach as (
@@ -75,7 +71,7 @@ recent_outcomes as (
 
 earlier_ids as (
     select distinct stored_outcomes.outcome_id
-    from stored_outcomes
+    from {{ this }} as stored_outcomes
     cross join reach
     inner join recent_outcomes on stored_outcomes.outcome_id = recent_outcomes.outcome_id
     where stored_outcomes.occurred_on < reach.reaches_from
@@ -91,7 +87,7 @@ outcomes as (
 
 replaced_dates as (
     select distinct stored_outcomes.occurred_on
-    from stored_outcomes
+    from {{ this }} as stored_outcomes
     cross join reach
     where stored_outcomes.occurred_on >= reach.reaches_from
 ),
