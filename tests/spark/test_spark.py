@@ -172,10 +172,36 @@ def test_recent_days_are_read_from_their_partitions(built: Path, spark: SparkSes
 
 
 def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -> None:
-    """A second run over the same rows leaves the same rows, though it reads and overwrites the last days."""
+    """One more event: its day is written again, no day before it, and only its unit has other rows."""
     grain = ["experiment_id", "activity_date", "unit_id"]
-    before = read(spark, "int_unit_days")
-    dbt(built, "run", "--select", "int_unit_days")
-    spark.catalog.refreshTable(f"{SCHEMA}.int_unit_days")
-    after = read(spark, "int_unit_days")
-    assert largest_difference(after[after.unit_id != ""], before[before.unit_id != ""], grain) == 0
+    days = f"{SCHEMA}.int_unit_days"
+    event = spark.sql(
+        f"""
+        select outcomes.*
+        from raw.outcomes
+        inner join {days} as days
+            on outcomes.unit_id = days.unit_id and cast(outcomes.occurred_at as date) = days.activity_date
+        order by outcomes.occurred_at desc, outcomes.outcome_id
+        limit 1
+        """
+    ).toPandas()
+    date = event["occurred_at"].iloc[0].date()
+    before, files_before = read(spark, "int_unit_days"), set(spark.sql(f"select * from {days}").inputFiles())
+    more = event.assign(outcome_id="one more")
+    spark.createDataFrame(more, spark.table("raw.outcomes").schema).write.insertInto("raw.outcomes")
+    spark.catalog.refreshTable("raw.outcomes")
+    dbt(built, "run", "--select", "int_outcomes", "int_watermarks", "int_source_days", "int_unit_days")
+    spark.catalog.refreshTable(days)
+    after, files_after = read(spark, "int_unit_days"), set(spark.sql(f"select * from {days}").inputFiles())
+
+    def day_of(name: str) -> str:
+        return name.split("activity_date=")[1][:10]
+
+    replaced = {day_of(name) for name in files_before - files_after}
+    assert str(date) in replaced
+    assert min(replaced) == str(date)
+    mine = event["unit_id"].iloc[0]
+    other = [rows[~rows.unit_id.isin(["", mine])] for rows in (after, before)]
+    assert largest_difference(*other, grain) == 0
+    of_unit = [rows[rows.unit_id == mine].set_index(grain).sort_index() for rows in (after, before)]
+    assert not of_unit[0].equals(of_unit[1])
