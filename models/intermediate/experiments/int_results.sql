@@ -267,6 +267,8 @@ final as (
         case
             when judged_p_value is null then null
             when p_value_of_family > 1 then 1
+            -- p * n / n may be a rounding below p.
+            when p_value_of_family < judged_p_value then judged_p_value
             else p_value_of_family
         end as p_value_adjusted
     from adjusted
