@@ -26,12 +26,14 @@ _SHARED_FUNCTIONS = (
 _OWN_FUNCTIONS = {
     "snowflake": (
         "any_value array_agg array_cat array_distinct array_intersection array_size array_to_string arrays_zip "
-        "convert_timezone covar_samp dateadd datediff get listagg percentile_cont reduce regexp_like split transform "
+        "convert_timezone covar_samp date_trunc dateadd datediff get listagg percentile_cont reduce regexp_like split "
+        "transform "
         "try_cast try_parse_json"
     ),
     "bigquery": (
         "any_value array_agg array_concat array_length covar_samp datetime_diff "
-        "json_value_array offset ordinal safe_cast safe_offset split string_agg timestamp_add timestamp_diff to_hex "
+        "json_value_array offset ordinal safe_cast safe_offset split string_agg timestamp_add timestamp_diff "
+        "timestamp_trunc to_hex "
         "unnest array"
     ),
     "databricks": (
@@ -41,7 +43,8 @@ _OWN_FUNCTIONS = {
         "transform try_cast unix_micros zip_with date_add to_timestamp forall"
     ),
     "redshift": (
-        "any_value array_distinct array_intersection dateadd datediff is_valid_json_array json_parse json_serialize "
+        "any_value array_distinct array_intersection date_trunc dateadd datediff is_valid_json_array json_parse "
+        "json_serialize "
         "listagg percentile_cont split_to_array to_char try_cast"
     ),
 }
