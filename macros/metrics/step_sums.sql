@@ -53,7 +53,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Columns <metric>__<part> of a metric's parts, measured from the experiment's centre: the sums of squares of large,
+{#- Columns <metric>__<part> of a metric's parts, measured from the arm's centre: the sums of squares of large,
     alike values would otherwise cancel. Where zeros are told apart, <metric>__z is 1 for a zero, whose y stays 0. -#}
 {% macro centred_parts(metric) -%}
     {%- for part in evalhouse.metric_parts(metric) -%}
@@ -71,9 +71,14 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Where a part is measured from; an experiment that has lost all of its units has no centre any more. -#}
+{#- Where a part is measured from; an arm that has lost all of its units has no centre any more. -#}
 {% macro centre_of_part(metric, part) -%}
     coalesce(bounds.{{ metric.name }}__{{ part }}_centre, 0)
+{%- endmacro %}
+
+{#- Where the means of all arms are told from. -#}
+{% macro common_centre(metric, part) -%}
+    coalesce(bounds.{{ metric.name }}__{{ part }}_common, 0)
 {%- endmacro %}
 
 {#- The moments that `metric_moments` lists, from the running sums of centred parts, in the same order and by the same
@@ -94,7 +99,7 @@
         {%- do moments.append({'name': 'var_' ~ part, 'sql': variance}) -%}
     {%- endfor -%}
     {%- if evalhouse.has_zeros_apart(metric) -%}
-        {%- do moments.append({'name': 'centre', 'sql': evalhouse.centre_of_part(metric, 'y')}) -%}
+        {%- do moments.append({'name': 'centre', 'sql': evalhouse.common_centre(metric, 'y')}) -%}
     {%- endif -%}
     {%- for pair in evalhouse.moment_pairs(metric) -%}
         {%- set products = column ~ pair -%}
@@ -113,7 +118,7 @@
     {{ return(moments) }}
 {%- endmacro %}
 
-{#- Mean of a part from its running sum, from where `unit_part` measures it. Where all are zero, so is the sum, whatever
+{#- Mean of a part from its running sum, of a mean from the common centre. Where all are zero, so is the sum, whatever
     rounding left of it. -#}
 {% macro mean_of_sums(metric, part) -%}
     {%- set column = 'sums.' ~ metric.name ~ '__' -%}
@@ -124,7 +129,10 @@
         ) / nullif({{ column }}n, 0)
     {%- else -%}
         {{ column }}{{ part }} / nullif({{ column }}n, 0)
-        {%- if metric.type == 'ratio' %} + {{ evalhouse.centre_of_part(metric, part) }}{% endif -%}
+    {%- endif -%}
+    {%- if metric.type == 'ratio' %} + {{ evalhouse.centre_of_part(metric, part) }}
+    {%- elif evalhouse.has_zeros_apart(metric) %}
+        + ({{ evalhouse.centre_of_part(metric, part) }} - {{ evalhouse.common_centre(metric, part) }})
     {%- endif -%}
 {%- endmacro %}
 

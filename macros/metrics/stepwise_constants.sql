@@ -22,3 +22,30 @@
         as {{ name }}__{{ part }}_{{ kind }}
     {%- endfor -%}
 {%- endmacro %}
+
+{#- CTEs that end in `bounds`: these constants of every arm, and per part <metric>__<part>_common, the place that the
+    means of all arms of an experiment are told from: zero where one of them is measured from there. -#}
+{% macro bounds_of_arms(arm_days) -%}
+arm_bounds as (
+    select
+        {{ arm_days }}.experiment_id,
+        {{ arm_days }}.variation_id
+        {{- evalhouse.stored_constants(arm_days) | indent(4) }}
+    from {{ arm_days }}
+    group by {{ arm_days }}.experiment_id, {{ arm_days }}.variation_id
+),
+
+bounds as (
+    select
+        arm_bounds.*
+        {%- for name, part, kind in evalhouse.stepwise_constants() if kind == 'centre' %}
+        {%- set centre = name ~ '__' ~ part ~ '_centre' %},
+        case
+            when min(abs({{ centre }})) over (partition by experiment_id) > 0
+                then min({{ centre }}) over (partition by experiment_id)
+            else 0
+        end as {{ name }}__{{ part }}_common
+        {%- endfor %}
+    from arm_bounds
+)
+{%- endmacro %}

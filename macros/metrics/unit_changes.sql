@@ -436,7 +436,7 @@ unit_steps as (
 {#-
     CTEs that end in `change_sums`: by how much the step sums of every group and slice change on each day, one row per
     metric; the metric '(units)' counts the units themselves. On top of those of `unit_changes` and of `bounds`, the
-    constants of each experiment (as int_metric_bounds has them). `key` is a list of columns.
+    constants of each arm (as int_arm_centres has them). `key` is a list of columns.
 -#}
 {% macro unit_change_sums(metrics, key) -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
@@ -457,7 +457,9 @@ centred_moves as (
         {{ evalhouse.centred_parts(metric) }}
         {%- endfor %}
     from unit_moves as unit_metrics
-    left join bounds on unit_metrics.experiment_id = bounds.experiment_id
+    left join bounds
+        on unit_metrics.experiment_id = bounds.experiment_id
+        and unit_metrics.variation_id = bounds.variation_id
 ),
 
 grouped_moves as (
@@ -485,6 +487,7 @@ constants as (
     {{ 'union all' if not loop.first }}
     select
         experiment_id,
+        variation_id,
         {{ loop.index }} as metric_number,
         {{ evalhouse.has_zeros_apart(metric) }} as tells_zeros
         {%- for part in ['y', 'd', 'x', 'w'] %},
@@ -502,6 +505,7 @@ constants as (
     {%- if not metrics %}
     select
         experiment_id,
+        variation_id,
         0 as metric_number,
         false as tells_zeros
         {%- for name in ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'usual_x', 'usual_w'] %},
@@ -535,6 +539,7 @@ centred_steps as (
     from unit_steps
     inner join constants
         on unit_steps.experiment_id = constants.experiment_id
+        and unit_steps.variation_id = constants.variation_id
         and unit_steps.metric_number = constants.metric_number
 ),
 

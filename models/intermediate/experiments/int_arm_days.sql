@@ -1,6 +1,6 @@
 {#- By how much the sums of every arm, phase and slice change on each day, one row per metric. Their running totals are
     the sums at every look, squares and products included. Kept and replaced by day, as int_unit_days is; values go on
-    being measured from the centre that an experiment began with, which is stored beside the sums. -#}
+    being measured from the centre that an arm began with, which is stored beside the sums. -#}
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
@@ -27,32 +27,36 @@ marked_days as (
 ),
 
 new_bounds as (
-    select * from {{ ref('evalhouse', 'int_metric_bounds') }}
+    select * from {{ ref('evalhouse', 'int_arm_centres') }}
 ),
 
 {%- if is_incremental() %}
 
 stored_bounds as (
     select
-        stored_days.experiment_id
+        stored_days.experiment_id,
+        stored_days.variation_id
         {{- evalhouse.stored_constants('stored_days') | indent(4) }}
     from {{ this }} as stored_days
     inner join experiments
         on stored_days.experiment_id = experiments.experiment_id
         and stored_days.change_date < experiments.rebuilt_from
     where stored_days.variation_id <> ''
-    group by stored_days.experiment_id
+    group by stored_days.experiment_id, stored_days.variation_id
 ),
 
 bounds as (
     select
-        new_bounds.experiment_id
+        new_bounds.experiment_id,
+        new_bounds.variation_id
         {%- for name, part, kind in constants %},
         {%- set column = name ~ '__' ~ part ~ '_' ~ kind %}
         coalesce(stored_bounds.{{ column }}, new_bounds.{{ column }}) as {{ column }}
         {%- endfor %}
     from new_bounds
-    left join stored_bounds on new_bounds.experiment_id = stored_bounds.experiment_id
+    left join stored_bounds
+        on new_bounds.experiment_id = stored_bounds.experiment_id
+        and new_bounds.variation_id = stored_bounds.variation_id
 ),
 {%- else %}
 
@@ -70,6 +74,7 @@ kept_constants as (
     {{ 'union all' if not loop.first }}
     select
         experiment_id,
+        variation_id,
         '{{ metric.name }}' as metric_name
         {%- for column in constant_columns %}
         {%- set kind, part = column.split('_') %},
@@ -81,6 +86,7 @@ kept_constants as (
     {%- if not metrics %}
     select
         experiment_id,
+        variation_id,
         cast(null as {{ dbt.type_string() }}) as metric_name
         {%- for column in constant_columns %},
         cast(null as {{ double }}) as {{ column }}
@@ -109,6 +115,7 @@ select
 from change_sums
 left join kept_constants
     on change_sums.experiment_id = kept_constants.experiment_id
+    and change_sums.variation_id = kept_constants.variation_id
     and change_sums.metric_name = kept_constants.metric_name
 
 union all

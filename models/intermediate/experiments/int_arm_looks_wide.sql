@@ -36,13 +36,7 @@ looks as (
     from experiments
 ),
 
-bounds as (
-    select
-        metric_days.experiment_id
-        {{- evalhouse.stored_constants('metric_days') | indent(4) }}
-    from metric_days
-    group by metric_days.experiment_id
-),
+{{ evalhouse.bounds_of_arms('metric_days') }},
 
 arm_days as (
     select
@@ -93,4 +87,6 @@ select
     {%- endfor %}
     {%- endfor %}
 from sums
-left join bounds on sums.experiment_id = bounds.experiment_id
+left join bounds
+    on sums.experiment_id = bounds.experiment_id
+    and sums.variation_id = bounds.variation_id

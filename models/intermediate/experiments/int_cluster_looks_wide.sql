@@ -25,13 +25,7 @@ arm_days as (
 ),
 
 -- Arms and clusters are measured from the same place.
-bounds as (
-    select
-        arm_days.experiment_id
-        {{- evalhouse.stored_constants('arm_days') | indent(4) }}
-    from arm_days
-    group by arm_days.experiment_id
-),
+{{ evalhouse.bounds_of_arms('arm_days') }},
 
 daily_looks as (
     select * from {{ ref('evalhouse', 'int_looks') }}
@@ -101,4 +95,6 @@ select
     {%- endfor %}
     {%- endfor %}
 from sums
-left join bounds on sums.experiment_id = bounds.experiment_id
+left join bounds
+    on sums.experiment_id = bounds.experiment_id
+    and sums.variation_id = bounds.variation_id

@@ -1,0 +1,110 @@
+{#-
+    Where the values of each arm are measured from, of the metrics whose sums are kept by day: one row per arm, one
+    column per metric and part. It comes from the units of the arm's first hours, a thousand at least: any place near
+    their mean serves, and nobody has to read all units for it.
+-#}
+{%- set metrics = evalhouse.stepwise_metrics() | rejectattr('type', 'equalto', 'funnel') | list -%}
+{%- set means = evalhouse.stepwise_constants() | selectattr(2, 'equalto', 'mean') | list -%}
+
+with exposed_units as (
+    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    where excluded_by is null
+),
+
+all_unit_days as (
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
+),
+
+baselines as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+),
+
+entries as (
+    select
+        experiment_id,
+        variation_id,
+        {{ dbt.date_trunc('hour', 'first_exposed_at') }} as entry_hour,
+        count(*) as units
+    from exposed_units
+    group by experiment_id, variation_id, {{ dbt.date_trunc('hour', 'first_exposed_at') }}
+),
+
+entries_before as (
+    select
+        *,
+        sum(units) over (
+            partition by experiment_id, variation_id order by entry_hour
+            rows between unbounded preceding and current row
+        ) - units as units_before
+    from entries
+),
+
+first_hours as (
+    select
+        experiment_id,
+        variation_id,
+        {{ evalhouse.time_added('hour', 1, 'max(entry_hour)') }} as ends_at
+    from entries_before
+    where units_before < 1000
+    group by experiment_id, variation_id
+),
+
+units as (
+    select exposed_units.*
+    from exposed_units
+    inner join first_hours
+        on exposed_units.experiment_id = first_hours.experiment_id
+        and exposed_units.variation_id = first_hours.variation_id
+        and exposed_units.first_exposed_at < first_hours.ends_at
+),
+
+unit_days as (
+    select all_unit_days.*
+    from all_unit_days
+    inner join units
+        on all_unit_days.experiment_id = units.experiment_id
+        and all_unit_days.unit_id = units.unit_id
+),
+
+{{ evalhouse.unit_totals_of_days() }},
+
+first_values as (
+    select
+        unit_totals.experiment_id,
+        unit_totals.variation_id
+        {%- for metric in metrics %},
+        {{ evalhouse.unit_parts(metric, 'true', none) }}
+        {%- endfor %}
+    from unit_totals
+),
+
+centres as (
+    select
+        experiment_id,
+        variation_id
+        {%- for name, part, kind in evalhouse.stepwise_constants() if kind == 'centre' %}
+        {%- set metric = metrics | selectattr('name', 'equalto', name) | first %},
+        {{ evalhouse.centre_of(metric, name ~ '__' ~ part) | indent(8) }} as {{ name }}__{{ part }}_centre
+        {%- endfor %}
+    from first_values
+    group by experiment_id, variation_id
+),
+
+-- What stands for a missing covariate is the same in all arms.
+means as (
+    select
+        experiment_id
+        {%- for name, part, kind in means %},
+        avg({{ name }}__{{ part }}) as {{ name }}__{{ part }}_mean
+        {%- endfor %}
+    from first_values
+    group by experiment_id
+)
+
+select
+    centres.*
+    {%- for name, part, kind in means %},
+    means.{{ name }}__{{ part }}_mean
+    {%- endfor %}
+from centres
+inner join means on centres.experiment_id = means.experiment_id
