@@ -879,3 +879,44 @@ def test_a_unit_whose_old_entry_moves_counts_once(
     assert_same(grown["experiment_results_daily"], fresh["experiment_results_daily"], [*KEY, "as_of_date"])
     assert len(grown["experiment_results"]) > 0
     warehouse.close()
+
+
+def test_only_a_day_that_says_something_else_is_replaced(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """A stored number that no run would make shows whether its day was written again."""
+    start = pd.Timestamp("2024-03-01")
+    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
+    exposures["variation_id"], exposures["exposed_at"] = ["control", "treatment"] * 10, start
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day, 1.0) for day in range(10) for number in range(20)],
+        columns=["outcome_id", "unit_id", "day", "value"],
+    )
+    events["event_name"], events["occurred_at"] = "buy", start + pd.to_timedelta(events.pop("day"), unit="D")
+    corrected = events.copy()
+    corrected.loc[corrected["outcome_id"] == "v7.3", "value"] = 5.0
+    configuration = {
+        "inputs": ["exposures", "outcomes"],
+        "metrics": [metric("spent", "mean", **BUY)],
+        "analysis": {"lookback_days": 4},
+    }
+    warehouse = warehouse_factory(engine)
+    warehouse.load("exposures", exposures)
+    days = f"{warehouse.mart_schema}.int_unit_days"
+
+    def run(rows: pd.DataFrame) -> dict[int, float]:
+        """What the stored days of everybody come to, by day."""
+        warehouse.load("outcomes", rows)
+        warehouse.dbt("run", vars=configuration, select=["+experiment_results"])
+        totals = warehouse.sql(f"select activity_date, sum(total_1) as total from {days} group by activity_date")
+        return {
+            (pd.Timestamp(row.activity_date) - start).days: row.total for row in totals.itertuples() if row.total > 0
+        }
+
+    assert run(events) == dict.fromkeys(range(10), 20.0)
+    warehouse.execute(f"update {days} set total_1 = 100 where unit_id = 'u0'")
+    wrong = dict.fromkeys(range(10), 119.0)
+    assert run(events.sample(frac=1, random_state=1)) == wrong
+    # The correction is of day 7: days before it stay as they are, though the lookback goes back to day 5.
+    assert run(corrected) == {**wrong, 7: 24.0, 8: 20.0, 9: 20.0}
+    warehouse.close()
