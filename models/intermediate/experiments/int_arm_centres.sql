@@ -39,7 +39,7 @@ entries_before as (
     from entries
 ),
 
-first_hours as (
+first_hours as {{ evalhouse.materialized() }} (
     select
         experiment_id,
         variation_id,
@@ -49,13 +49,16 @@ first_hours as (
     group by experiment_id, variation_id
 ),
 
+-- Not as a join, of which Postgres would expect a single row and then loop over all tables.
 units as (
-    select exposed_units.*
-    from exposed_units
-    inner join first_hours
-        on exposed_units.experiment_id = first_hours.experiment_id
-        and exposed_units.variation_id = first_hours.variation_id
-        and exposed_units.first_exposed_at < first_hours.ends_at
+    select * from exposed_units
+    where first_exposed_at < (
+        select max(first_hours.ends_at)
+        from first_hours
+        where
+            first_hours.experiment_id = exposed_units.experiment_id
+            and first_hours.variation_id = exposed_units.variation_id
+    )
 ),
 
 unit_days as (
