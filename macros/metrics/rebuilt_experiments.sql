@@ -34,7 +34,8 @@ source_days as (
     select * from {{ ref('evalhouse', 'int_source_days') }}
     where
         source_name in ('{{ sources | join("', '") }}')
-        and rows_read > 0
+        -- A day on which units only left has no rows of its own.
+        and (rows_read > 0 or content is not null)
 ),
 
 day_states as (

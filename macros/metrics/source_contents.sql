@@ -49,11 +49,12 @@ from (
 group by source_name, activity_date
 {%- endmacro %}
 
-{#- Hash of some columns of a row. -#}
+{#- Hash of some columns of a row; null is not the empty text. -#}
 {% macro row_hash(relation, columns) -%}
     {%- set texts = [] -%}
     {%- for column in columns -%}
-        {%- do texts.append('coalesce(cast(' ~ relation ~ '.' ~ column ~ ' as ' ~ dbt.type_string() ~ "), '')") -%}
+        {%- set text = 'cast(' ~ relation ~ '.' ~ column ~ ' as ' ~ dbt.type_string() ~ ')' -%}
+        {%- do texts.append("coalesce('=' || " ~ text ~ ", '')") -%}
     {%- endfor -%}
     {{ dbt.hash(texts | join(" || '|' || ")) }}
 {%- endmacro %}

@@ -222,7 +222,7 @@ departures as (
     where
         leaves_on >= rebuilt_from
         {%- for condition in maturities %}
-        or leaves_on is null and is_unripe_{{ loop.index0 }}
+        or (leaves_on is null and is_unripe_{{ loop.index0 }})
         {%- endfor %}
 ),
 

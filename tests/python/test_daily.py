@@ -37,6 +37,7 @@ REGISTRY_TYPES = {"started_at": "timestamp", "ended_at": "timestamp", "alpha": "
 
 BUY = {"fact": "outcomes", "where": "event_name = 'buy'", "value": "value"}
 VISIT = {"fact": "outcomes", "where": "event_name = 'visit'"}
+DISTINCT = {"aggregate": "count_distinct"}
 BILLS = {"fact": "bills", "value": "amount"}
 FACTS = [{"name": "bills", "relation": "raw.bills", "unit_column": "customer", "time_column": "paid_at"}]
 
@@ -919,4 +920,90 @@ def test_only_a_day_that_says_something_else_is_replaced(
     assert run(events.sample(frac=1, random_state=1)) == wrong
     # The correction is of day 7: days before it stay as they are, though the lookback goes back to day 5.
     assert run(corrected) == {**wrong, 7: 24.0, 8: 20.0, 9: 20.0}
+    warehouse.close()
+
+
+def _small_world(days: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Exposures of forty units on the first day, and an event with a value of each of them on every day."""
+    start = pd.Timestamp("2024-03-01")
+    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(40)]})
+    exposures["variation_id"], exposures["exposed_at"] = ["control", "treatment"] * 20, start
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day, number % 7 + day % 3) for day in range(days) for number in range(40)],
+        columns=["outcome_id", "unit_id", "day", "value"],
+    )
+    events["event_name"], events["value"] = "buy", events["value"].astype(float)
+    events["occurred_at"] = start + pd.to_timedelta(events.pop("day"), unit="D") + pd.Timedelta(hours=1)
+    events["session_id"] = "s"
+    return exposures, events
+
+
+def _what_happens(case: str) -> list[tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+    """Raw rows and configuration of one run after the other."""
+    exposures, events = _small_world()
+    start, early = exposures["exposed_at"].iloc[0], events["occurred_at"] < exposures["exposed_at"].iloc[0] + 18 * DAY
+    again = pd.concat([exposures.assign(exposed_at=start + day * DAY) for day in range(20)])
+    seen = again["exposed_at"] < start + 18 * DAY
+    other = exposures.head(1).assign(variation_id="treatment", exposed_at=start + 17 * DAY)
+    if case == "an_arm_empties":
+        rolled_out = exposures[exposures["variation_id"] == "control"].assign(
+            variation_id="treatment", exposed_at=start + 18 * DAY
+        )
+        return [(exposures, events[early], {}), (pd.concat([exposures, rolled_out]), events, {})]
+    if case == "second_variation_on_a_day_without_entries":
+        return [(again[seen], events[early], {}), (pd.concat([again, other]), events, {})]
+    if case == "second_variation_is_taken_back":
+        return [(pd.concat([again[seen], other]), events[early], {}), (again, events, {})]
+    if case == "as_of_goes_far_back":
+        back = {"as_of": "2024-03-11 16:00:00"}
+        return [(exposures, events, {}), (exposures, events, back), (exposures, events, {})]
+    if case == "a_source_that_stands_still_is_corrected":
+        ended = events[events["occurred_at"] < start + 10 * DAY]
+        corrected = ended.copy()
+        corrected.loc[corrected["outcome_id"] == "v9.3", "value"] = 99.0
+        return [(again, ended, {}), (again, corrected, {})]
+    if case == "a_text_goes_missing":
+        missing = events.copy()
+        missing.loc[missing["outcome_id"] == "v18.3", "session_id"] = None
+        return [(exposures, events, {}), (exposures, missing, {})]
+    raise ValueError(case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "an_arm_empties",
+        "second_variation_on_a_day_without_entries",
+        "second_variation_is_taken_back",
+        "as_of_goes_far_back",
+        "a_source_that_stands_still_is_corrected",
+        "a_text_goes_missing",
+    ],
+)
+def test_what_a_run_has_to_notice(engine: str, warehouse_factory: Callable[..., harness.Warehouse], case: str) -> None:
+    """Afterwards the results are those of a full refresh, and no day that was published has lost its values."""
+    metrics = [
+        metric("spent", "mean", **BUY, cuped=True, cuped_days=4),
+        metric("spent_in_window", "mean", **BUY, window_hours=50),
+        metric("sessions", "mean", fact="outcomes", where="event_name = 'buy'", value="session_id", **DISTINCT),
+    ]
+    warehouse = warehouse_factory(engine)
+    select = ["+experiment_results", "+experiment_results_daily"]
+    steps = _what_happens(case)
+    for exposures, events, analysis in steps:
+        warehouse.load("exposures", exposures)
+        warehouse.load("outcomes", events, types=OUTCOME_TYPES)
+        configuration = {
+            "inputs": ["exposures", "outcomes"],
+            "metrics": metrics,
+            "analysis": {"lookback_days": 3, **analysis},
+        }
+        warehouse.dbt("run", vars=configuration, select=select)
+    grown = {name: warehouse.mart(name) for name in ("experiment_results", "experiment_results_daily")}
+    warehouse.dbt("run --full-refresh", vars=configuration, select=select)
+    assert_same(grown["experiment_results"], warehouse.mart("experiment_results"), KEY)
+    assert_same(grown["experiment_results_daily"], warehouse.mart("experiment_results_daily"), [*KEY, "as_of_date"])
+    daily = grown["experiment_results_daily"].query("metric_name == 'spent' and status == 'ok'")
+    assert len(daily) > 5
+    assert (daily[["value_control", "value_treatment"]] > 0).all(axis=None)
     warehouse.close()

@@ -7,8 +7,16 @@
 {%- set means = evalhouse.stepwise_constants() | selectattr(2, 'equalto', 'mean') | list -%}
 
 with exposed_units as (
+    -- Those that left, too: an arm may have lost everybody, and had values before.
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null
+    where excluded_by is null or excluded_by = 'several_variations'
+),
+
+arms as (
+    select distinct
+        experiment_id,
+        variation_id
+    from exposed_units
 ),
 
 all_unit_days as (
@@ -105,9 +113,13 @@ means as (
 )
 
 select
-    centres.*
-    {%- for name, part, kind in means %},
-    means.{{ name }}__{{ part }}_mean
+    arms.experiment_id,
+    arms.variation_id
+    {%- for name, part, kind in evalhouse.stepwise_constants() %},
+    {{ 'centres' if kind == 'centre' else 'means' }}.{{ name }}__{{ part }}_{{ kind }}
     {%- endfor %}
-from centres
-inner join means on centres.experiment_id = means.experiment_id
+from arms
+left join centres
+    on arms.experiment_id = centres.experiment_id
+    and arms.variation_id = centres.variation_id
+left join means on arms.experiment_id = means.experiment_id

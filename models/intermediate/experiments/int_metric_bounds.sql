@@ -21,7 +21,7 @@ restated_bounds as (
 ),
 {%- endif %}
 
-bounds_of_arms as (
+stepwise_bounds as (
     select
         experiment_id
         {%- for name, part, kind in evalhouse.stepwise_constants() %},
@@ -32,11 +32,11 @@ bounds_of_arms as (
 )
 
 select
-    bounds_of_arms.*
+    stepwise_bounds.*
     {%- for name in evalhouse.bound_names(restated) %},
     restated_bounds.{{ name }}
     {%- endfor %}
-from bounds_of_arms
+from stepwise_bounds
 {%- if restated %}
-left join restated_bounds on bounds_of_arms.experiment_id = restated_bounds.experiment_id
+left join restated_bounds on stepwise_bounds.experiment_id = restated_bounds.experiment_id
 {%- endif %}

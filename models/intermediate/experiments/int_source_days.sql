@@ -1,6 +1,6 @@
 {#-
     What each source had of each day, when the day was last within reach of a run: how many rows, and what they said.
-    From where the sources stood when they were last read a run reaches back by the lookback. Models that keep days
+    From where a source stood when it was last read a run reaches back by the lookback. Models that keep days
     replace those of which they have read something else; rows that come for an earlier day are not in results, and
     input_quality counts them by holding this against what there is now.
 -#}
@@ -42,34 +42,21 @@ stored_days as (
     select * from {{ this }}
 ),
 
-stored as (
+-- Each source by itself: one that stands still keeps its days within reach, and what it brings when it comes back.
+source_reach as (
     select
-        source_name,
-        max(read_until) as read_until
-    from stored_days
-    group by source_name
-),
-
--- Of a source without news there is nothing to read again.
-news as (
-    select
+        watermarks.source_name,
         case
-            when stored.read_until is null then {{ forever_ago }}
-            when watermarks.newest_at > stored.read_until then cast(stored.read_until as date)
-            else cast(watermarks.as_of_at as date)
-        end as new_from
-    from watermarks
-    left join stored on watermarks.source_name = stored.source_name
-    where watermarks.newest_at is not null
-),
-
-reach as (
-    select
-        case
-            when min(new_from) = {{ forever_ago }} then {{ forever_ago }}
-            else cast({{ evalhouse.time_added('day', -lookback_days, 'min(new_from)') }} as date)
+            when stored_days.read_until is null then {{ forever_ago }}
+            else cast({{ evalhouse.time_added(
+                'day', -lookback_days,
+                'cast(least(stored_days.read_until, watermarks.as_of_at) as date)'
+            ) }} as date)
         end as reaches_from
-    from news
+    from watermarks
+    left join stored_days
+        on watermarks.source_name = stored_days.source_name
+        and stored_days.activity_date = {{ evalhouse.current_look() }}
 ),
 
 entries as (
@@ -102,20 +89,21 @@ taken_back as (
     select case when max(entries.entries_stored - entries.entries_now) > 0 then min(entries.activity_date) end
         as taken_from
     from entries
-    inner join reach on entries.activity_date < reach.reaches_from
+    inner join source_reach
+        on source_reach.source_name = 'exposures'
+        and entries.activity_date < source_reach.reaches_from
     where entries.entries_stored <> entries.entries_now
 ),
 
 checked as (
     select
-        watermarks.source_name,
+        source_reach.source_name,
         case
-            when watermarks.source_name = 'exposures' and taken_back.taken_from < reach.reaches_from
+            when source_reach.source_name = 'exposures' and taken_back.taken_from is not null
                 then cast(taken_back.taken_from as {{ dbt.type_timestamp() }})
-            else cast(reach.reaches_from as {{ dbt.type_timestamp() }})
+            else cast(source_reach.reaches_from as {{ dbt.type_timestamp() }})
         end as reaches_from
-    from watermarks
-    cross join reach
+    from source_reach
     cross join taken_back
 ),
 {%- else %}
@@ -151,6 +139,16 @@ days as (
         rows_read,
         content
     from contents
+
+    union all
+
+    -- How far the source has been read stands on a date of its own.
+    select
+        source_name,
+        {{ evalhouse.current_look() }} as activity_date,
+        0 as rows_read,
+        cast(null as {{ dbt.type_string() }}) as content
+    from watermarks
     {%- if windows | max > 0 %}
 
     union all

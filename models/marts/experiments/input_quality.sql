@@ -146,10 +146,6 @@ days_read as (
     select * from {{ ref('evalhouse', 'int_source_days') }}
 ),
 
-kept_outcomes as (
-    select count(*) as kept from outcomes
-),
-
 accepted_outcomes as (
     select
         count(*) as accepted,
@@ -285,9 +281,10 @@ noticed_later as (
     select
         'outcomes' as input_name,
         'later_than_lookback' as rule,
-        greatest(accepted_outcomes.distinct_ids - kept_outcomes.kept, 0) as matching_rows
-    from accepted_outcomes
-    cross join kept_outcomes
+        count(distinct staged_outcomes.outcome_id) as matching_rows
+    from staged_outcomes
+    left join outcomes on staged_outcomes.outcome_id = outcomes.outcome_id
+    where staged_outcomes.rejected_by is null and outcomes.outcome_id is null
 
     union all
 
