@@ -99,7 +99,10 @@ centres as (
         {%- endfor %}
     from first_values
     group by experiment_id, variation_id
-),
+)
+
+{%- if means -%}
+,
 
 -- What stands for a missing covariate is the same in all arms.
 means as (
@@ -111,6 +114,7 @@ means as (
     from first_values
     group by experiment_id
 )
+{%- endif %}
 
 select
     arms.experiment_id,
@@ -122,4 +126,6 @@ from arms
 left join centres
     on arms.experiment_id = centres.experiment_id
     and arms.variation_id = centres.variation_id
+{%- if means %}
 left join means on arms.experiment_id = means.experiment_id
+{%- endif %}
