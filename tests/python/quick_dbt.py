@@ -240,14 +240,16 @@ def _keep_members() -> None:
     """Every context holds the arguments of the command and, of its model, the functions that raise errors."""
     args_to_dict = dbt.context.providers.args_to_dict
     wrapped_exports = dbt.context.providers.wrapped_exports
-    arguments: list[tuple[Any, dict[str, Any]]] = [(None, {})]
+    # Whose arguments, with which variables (a test may put others in their place), as a dictionary.
+    arguments: list[tuple[Any, Any, dict[str, Any]]] = [(None, None, {})]
     exports: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     def args_to_dict_once(args: Any) -> dict[str, Any]:
-        if arguments[0][0] is not args:
-            arguments[0] = (args, args_to_dict(args))
+        variables = getattr(args, "vars", None)
+        if arguments[0][0] is not args or arguments[0][1] is not variables:
+            arguments[0] = (args, variables, args_to_dict(args))
             exports.clear()
-        return dict(arguments[0][1])
+        return dict(arguments[0][2])
 
     def wrapped_exports_once(model: Any) -> dict[str, Any]:
         kept = exports.get(id(model))
