@@ -172,7 +172,7 @@ def test_recent_days_are_read_from_their_partitions(built: Path, spark: SparkSes
 
 
 def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -> None:
-    """One more event: its day is written again, no day before it, and only its unit has other rows."""
+    """A unit does more: the day is written again, no day before it, and only that unit has other rows."""
     grain = ["experiment_id", "activity_date", "unit_id"]
     days = f"{SCHEMA}.int_unit_days"
     event = spark.sql(
@@ -187,8 +187,11 @@ def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -
     ).toPandas()
     date = event["occurred_at"].iloc[0].date()
     before, files_before = read(spark, "int_unit_days"), set(spark.sql(f"select * from {days}").inputFiles())
-    more = event.assign(outcome_id="one more")
-    spark.createDataFrame(more, spark.table("raw.outcomes").schema).write.insertInto("raw.outcomes")
+    mine = event["unit_id"].iloc[0]
+    # All that the unit did on the day once more: some of it counts for a metric.
+    same = spark.table("raw.outcomes").where(f"unit_id = '{mine}' and cast(occurred_at as date) = date '{date}'")
+    more = same.toPandas().assign(outcome_id=lambda rows: "again " + rows["outcome_id"])
+    spark.createDataFrame(more, same.schema).write.insertInto("raw.outcomes")
     spark.catalog.refreshTable("raw.outcomes")
     dbt(built, "run", "--select", "int_outcomes", "int_watermarks", "int_source_days", "int_unit_days")
     spark.catalog.refreshTable(days)
@@ -200,7 +203,6 @@ def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -
     replaced = {day_of(name) for name in files_before - files_after}
     assert str(date) in replaced
     assert min(replaced) == str(date)
-    mine = event["unit_id"].iloc[0]
     other = [rows[~rows.unit_id.isin(["", mine])] for rows in (after, before)]
     assert largest_difference(*other, grain) == 0
     of_unit = [rows[rows.unit_id == mine].set_index(grain).sort_index() for rows in (after, before)]
