@@ -23,17 +23,7 @@ experiments as (
 ),
 
 looks as (
-    select
-        experiment_id,
-        as_of_date as look_date
-    from daily_looks
-
-    union all
-
-    select
-        experiment_id,
-        {{ evalhouse.current_look() }} as look_date
-    from experiments
+    {{ evalhouse.all_looks() | indent(4) }}
 ),
 
 {{ evalhouse.bounds_of_arms('metric_days') }},
