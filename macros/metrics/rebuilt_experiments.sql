@@ -69,6 +69,7 @@ defined as (
         all_experiments.experiment_id,
         all_experiments.horizon_at,
         all_experiments.as_of_at,
+        all_experiments.is_clustered,
         {{ dbt.hash(
             "'" ~ local_md5(tojson([definition, evalhouse.settings().analysis.lookback_days], sort_keys=true))
             ~ " ' || all_experiments.stage"

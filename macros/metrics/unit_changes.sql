@@ -11,35 +11,53 @@
 -#}
 {% macro unit_changes(metrics) -%}
 {%- set plan = evalhouse.metric_plan() -%}
+{%- set double = evalhouse.type_double() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'phase_number', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
 {%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
 {%- set funnels = metrics | selectattr('type', 'equalto', 'funnel') | list -%}
-{%- set double = evalhouse.type_double() -%}
+{%- set maxima = totals_after | selectattr('aggregate', 'equalto', 'max') | map(attribute='name') | list -%}
 {#- By its own name, and not as one step for all metrics: each metric then reads its own columns only. -#}
 {%- set unit_days = 'unit_days' if is_incremental() else ref('evalhouse', 'int_unit_days') -%}
+{#- Few members are stored and read again; all of them are read again from where they are. -#}
+{%- set copies = ['members'] if is_incremental() else ['members', 'arriving_members', 'leaving_members'] -%}
+{%- set arriving, leaving = copies[1:] or ['members', 'members'] -%}
 {%- set ripening = {0: []} -%}
 {%- set maturities = [] -%}
 {%- set maturity_of = {} -%}
+{%- set no_number = 'cast(null as ' ~ double ~ ')' -%}
+{%- set first_dates, empty_values, empty_denominators = [], [], [] -%}
 {%- for metric in metrics -%}
     {%- set seconds = [0, metric.start_seconds + (metric.span_seconds or 0)] | max -%}
     {%- do ripening.setdefault(seconds, []).append(metric.name) -%}
-    {%- set condition = evalhouse.is_mature(metric, 'exposed_units') -%}
+    {%- set condition = evalhouse.is_mature(metric, 'entered') -%}
     {%- do maturities.append(condition) if condition not in maturities -%}
     {%- do maturity_of.update({metric.name: maturities.index(condition)}) -%}
+    {%- do first_dates.append('members.counts_from_' ~ seconds) -%}
+    {%- do empty_values.append(evalhouse.limited(metric, evalhouse.value_of_totals(metric, none, none))) -%}
+    {%- do empty_denominators.append(evalhouse.limited(metric, evalhouse.denominator_of_totals(metric, none))) -%}
 {%- endfor -%}
 all_unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
 ),
 
-all_exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
-),
-
-baselines as (
+-- What a unit was when it entered is what it counts as: what comes later than the lookback does not change it.
+{%- for name in copies %}
+entered_{{ name }} as (
     select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
+),
+{% endfor %}
+second_variations as {{ evalhouse.materialized() }} (
+    select
+        experiment_id,
+        unit_id,
+        cast(second_variation_at as date) as leaves_on
+    from {{ ref('evalhouse', 'int_exposed_units') }}
+    where
+        second_variation_at is not null
+        and experiment_id in (select experiment_id from experiments)
 ),
 
 fact_watermarks as (
@@ -56,17 +74,21 @@ funnels as (
 {%- if is_incremental() %}
 
 -- By names of their own: an engine would else store the whole tables to read them twice.
+moving as (
+    select
+        experiment_id,
+        unit_id,
+        first_exposed_at
+    from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
+),
+
 new_days as (
     select
         experiment_id,
         unit_id,
         activity_date
     from {{ ref('evalhouse', 'int_unit_days') }}
-),
-
-moving_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
 ),
 
 -- Nothing else can change a sum from that day on.
@@ -82,20 +104,29 @@ moves_of_units as (
     union all
 
     select
-        exposed_units.experiment_id,
-        exposed_units.unit_id
-    from moving_units as exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+        second_variations.experiment_id,
+        second_variations.unit_id
+    from second_variations
+    inner join experiments
+        on second_variations.experiment_id = experiments.experiment_id
+        and second_variations.leaves_on >= experiments.rebuilt_from
+
+    union all
+
+    select
+        moving.experiment_id,
+        moving.unit_id
+    from moving
+    inner join experiments on moving.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
     where
-        cast(exposed_units.second_variation_at as date) >= experiments.rebuilt_from
         {%- for seconds in ripening %}
-        {%- set starts_at = evalhouse.shifted('exposed_units.first_exposed_at', seconds) %}
-        or {{ evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' }}
-            >= experiments.rebuilt_from
+        {%- set starts_at = evalhouse.shifted('moving.first_exposed_at', seconds) %}
+        {%- set counts_from = evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' %}
+        {{ 'or ' if not loop.first }}{{ counts_from }} >= experiments.rebuilt_from
         {%- endfor %}
         {%- for condition in maturities %}
-        or coalesce(not ({{ condition }}), true)
+        or coalesce(not ({{ condition | replace('entered.', 'moving.') }}), true)
         {%- endfor %}
     {%- for metric in funnels %}
 
@@ -126,66 +157,64 @@ unit_days as {{ evalhouse.materialized() }} (
         and all_unit_days.unit_id = moved_units.unit_id
 ),
 
-exposed_units as (
-    select all_exposed_units.*
-    from all_exposed_units
-    inner join moved_units
-        on all_exposed_units.experiment_id = moved_units.experiment_id
-        and all_exposed_units.unit_id = moved_units.unit_id
-),
-{%- else %}
-
-exposed_units as (
-    select * from all_exposed_units
-),
 {%- endif %}
 
 -- A unit counts for a metric from the day on which its window is over, or at once, until it sees a second variation.
-members as {{ evalhouse.materialized() }} (
+{%- for name in copies %}
+{{ name }} as {{ evalhouse.materialized() ~ ' ' if is_incremental() }}(
     select
-        exposed_units.experiment_id,
-        exposed_units.unit_id
+        entered.experiment_id,
+        entered.unit_id
         {%- for attribute in attributes %},
-        exposed_units.{{ attribute }}
+        entered.{{ attribute }}
         {%- endfor %},
         experiments.rebuilt_from,
-        cast(exposed_units.second_variation_at as date) as leaves_on
+        second_variations.leaves_on
         {%- for condition in maturities %},
         coalesce(not ({{ condition }}), true) as is_unripe_{{ loop.index0 }}
         {%- endfor %}
         {%- for seconds in ripening %},
         {%- if seconds == 0 %}
-        cast(exposed_units.first_exposed_at as date) as counts_from_0
+        cast(entered.first_exposed_at as date) as counts_from_0
         {%- else %}
         case
-            when {{ evalhouse.shifted('exposed_units.first_exposed_at', seconds) }} <= experiments.as_of_at
-                then {{ evalhouse.closing_date(evalhouse.shifted('exposed_units.first_exposed_at', seconds)) }}
+            when {{ evalhouse.shifted('entered.first_exposed_at', seconds) }} <= experiments.as_of_at
+                then {{ evalhouse.closing_date(evalhouse.shifted('entered.first_exposed_at', seconds)) }}
         end as counts_from_{{ seconds }}
         {%- endif %}
         {%- endfor %}
         {%- for total in totals_before %},
-        baselines.{{ total.name }}
+        entered.{{ total.name }}
         {%- endfor %}
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    from entered_{{ name }} as entered
+    {%- if is_incremental() %}
+    inner join moved_units
+        on entered.experiment_id = moved_units.experiment_id
+        and entered.unit_id = moved_units.unit_id
+    {%- endif %}
+    inner join experiments on entered.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
-    left join baselines
-        on exposed_units.experiment_id = baselines.experiment_id
-        and exposed_units.unit_id = baselines.unit_id
-        and cast(exposed_units.first_exposed_at as date) = baselines.entry_date
-    where {{ evalhouse.has_entered() }}
+    left join second_variations
+        on entered.experiment_id = second_variations.experiment_id
+        and entered.unit_id = second_variations.unit_id
+    where
+        -- Whoever has no cluster among those that have is left out.
+        not experiments.is_clustered
+        or entered.cluster_id is not null
+        or second_variations.leaves_on is not null
 ),
 
+{% endfor -%}
 newcomers as (
     select
-        members.*
+        {{ arriving }}.*
         {%- for total in totals_after %},
         cast(null as {{ double }}) as {{ total.name }}
         {%- endfor %}
         {%- for metric in funnels %},
         false as {{ metric.name }}__is_reached
         {%- endfor %}
-    from members
+    from {{ arriving }}
 ),
 
 beginnings as (
@@ -216,9 +245,9 @@ beginnings as (
 -- Those that leave, and those that the newest data leave out.
 departures as (
     select
-        members.*,
+        {{ leaving }}.*,
         coalesce(leaves_on, {{ evalhouse.current_look() }}) as departs_on
-    from members
+    from {{ leaving }}
     where
         leaves_on >= rebuilt_from
         {%- for condition in maturities %}
@@ -306,32 +335,38 @@ unit_moves as (
         experiment_id,
         unit_id,
         activity_date,
-        {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
-        lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
-        {%- else %}
-        cast(null as date) as next_date
-        {%- endif %}
+        next_date
         {%- for name, total in columns if total %},
-        {%- set aggregate = 'max' if total in totals_after | selectattr('aggregate', 'equalto', 'max')
-            | map(attribute='name') | list else 'sum' %}
-        {{ aggregate }}({{ total }}) over (
-            partition by experiment_id, unit_id order by activity_date
-            rows between unbounded preceding and current row
-        ) as {{ name }},
-        {{ aggregate }}({{ total }}) over (
-            partition by experiment_id, unit_id order by activity_date
-            rows between unbounded preceding and 1 preceding
-        ) as earlier_{{ name }}
+        {{ evalhouse.total_with(total, 'earlier_' ~ name, total in maxima) | indent(8) }} as {{ name }},
+        earlier_{{ name }}
         {%- endfor %}
-    from {{ unit_days }}
-    where
-        experiment_id in (select experiment_id from experiments)
-        and (
-            {{ metric.numerator }} is not null
-            {%- if metric.denominator_total %}
-            or {{ metric.denominator_total }} is not null
+    from (
+        select
+            experiment_id,
+            unit_id,
+            activity_date,
+            {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
+            lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
+            {%- else %}
+            cast(null as date) as next_date
             {%- endif %}
-        )
+            {%- for name, total in columns if total %},
+            {{ total }},
+            {{ 'max' if total in maxima else 'sum' }}({{ total }}) over (
+                partition by experiment_id, unit_id order by activity_date
+                rows between unbounded preceding and 1 preceding
+            ) as earlier_{{ name }}
+            {%- endfor %}
+        from {{ unit_days }}
+        where
+            experiment_id in (select experiment_id from experiments)
+            and (
+                {{ metric.numerator }} is not null
+                {%- if metric.denominator_total %}
+                or {{ metric.denominator_total }} is not null
+                {%- endif %}
+            )
+    ) as days
     {%- endif %}
 ),
 {%- endfor %}
@@ -340,12 +375,11 @@ running as (
     {%- if not metrics %}
     select
         0 as metric_number,
-        0 as ripens_after,
         experiment_id,
         unit_id,
         activity_date,
         activity_date as next_date
-        {%- for name in ['y', 'd', 'earlier_y', 'earlier_d', 'empty_y', 'empty_d'] %},
+        {%- for name in ['y', 'd', 'earlier_y', 'earlier_d'] %},
         cast(null as {{ double }}) as {{ name }}
         {%- endfor %}
     from all_unit_days
@@ -355,17 +389,14 @@ running as (
     {{ 'union all' if not loop.first }}
     select
         {{ loop.index }} as metric_number,
-        {{ [0, metric.start_seconds + (metric.span_seconds or 0)] | max }} as ripens_after,
         experiment_id,
         unit_id,
         activity_date,
         next_date,
-        {%- for prefix, age in [['', ''], ['earlier_', 'earlier_'], ['empty_', none]] %}
-        {%- set numerator = age ~ 'numerator' if age is not none else none %}
-        {%- set denominator = age ~ 'denominator' if age is not none else none %}
-        {%- set value = evalhouse.value_of_totals(metric, numerator, denominator) %}
-        {{ evalhouse.limited(metric, value) }} as {{ prefix }}y,
-        {{ evalhouse.limited(metric, evalhouse.denominator_of_totals(metric, denominator)) }} as {{ prefix }}d
+        {%- for age in ['', 'earlier_'] %}
+        {%- set value = evalhouse.value_of_totals(metric, age ~ 'numerator', age ~ 'denominator') %}
+        {{ evalhouse.limited(metric, value) }} as {{ age }}y,
+        {{ evalhouse.limited(metric, evalhouse.denominator_of_totals(metric, age ~ 'denominator')) }} as {{ age }}d
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ metric.name }}_running
@@ -384,19 +415,18 @@ dated_steps as (
         {%- endfor %}
         members.rebuilt_from,
         members.leaves_on,
-        case running.ripens_after
-            {%- for seconds in ripening %}
-            when {{ seconds }} then members.counts_from_{{ seconds }}
-            {%- endfor %}
-        end as counts_from,
+        {{ evalhouse.of_metric('running.metric_number', empty_values or [no_number]) }} as empty_y,
+        {{ evalhouse.of_metric('running.metric_number', empty_denominators or [no_number]) }} as empty_d,
+        {{ evalhouse.of_metric('running.metric_number', first_dates or ['members.counts_from_0']) }} as counts_from,
         {%- for part, key in [['x', 'numerator_before'], ['w', 'denominator_before']] %}
-        case running.metric_number
-            {%- for metric in metrics if metric[key] %}
-            when {{ metrics.index(metric) + 1 }}
-                then {{ evalhouse.limited(metric, evalhouse.total_before(metric, 'members.' ~ metric[key])) }}
-            {%- endfor %}
-            when 0 then cast(null as {{ double }})
-        end as {{ part }}
+        {%- set covariates = [] %}
+        {%- for metric in metrics %}
+        {%- do covariates.append(
+            evalhouse.limited(metric, evalhouse.total_before(metric, 'members.' ~ metric[key])) if metric[key]
+            else no_number
+        ) %}
+        {%- endfor %}
+        {{ evalhouse.of_metric('running.metric_number', covariates or [no_number]) }} as {{ part }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from running
@@ -431,6 +461,36 @@ unit_steps as (
             or case when activity_date < counts_from then counts_from else activity_date end < leaves_on
         )
 )
+{%- endmacro %}
+
+{#- What holds for the metric with the place `number` in a list, out of one expression for each place. -#}
+{% macro of_metric(number, expressions) -%}
+    {%- set places = {} -%}
+    {%- for expression in expressions -%}
+        {%- do places.setdefault(expression, []).append(loop.index) -%}
+    {%- endfor -%}
+    {%- if places | length == 1 -%}
+        {{ expressions[0] }}
+    {%- else -%}
+        case
+            {%- for expression, numbers in places.items() %}
+            when {{ number }} in ({{ numbers | join(', ') }}) then {{ expression }}
+            {%- endfor %}
+        end
+    {%- endif -%}
+{%- endmacro %}
+
+{#- A total of some days with one more value of it, any of which may be missing. -#}
+{% macro total_with(value, earlier, is_maximum) -%}
+    case
+        when {{ value }} is null then {{ earlier }}
+        when {{ earlier }} is null then {{ value }}
+        {%- if is_maximum %}
+        else greatest({{ earlier }}, {{ value }})
+        {%- else %}
+        else {{ earlier }} + {{ value }}
+        {%- endif %}
+    end
 {%- endmacro %}
 
 {#-
@@ -561,7 +621,7 @@ grouped_steps as (
 step_sums as (
     select
         {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
-        {{ evalhouse.name_of_number(metrics) | indent(8) }} as metric_name,
+        {{ evalhouse.name_of_number(metrics) }} as metric_name,
         grouped_steps.*
     from grouped_steps
 ),
@@ -615,10 +675,9 @@ change_sums as (
 
 {#- Name of the metric with the place `metric_number` among `metrics`. -#}
 {% macro name_of_number(metrics) -%}
-    case metric_number
-        {%- for metric in metrics %}
-        when {{ loop.index }} then '{{ metric.name }}'
-        {%- endfor %}
-        when 0 then ''
-    end
+    {%- set names = [] -%}
+    {%- for metric in metrics -%}
+        {%- do names.append("'" ~ metric.name ~ "'") -%}
+    {%- endfor -%}
+    {{ evalhouse.of_metric('metric_number', names or ["''"]) }}
 {%- endmacro %}

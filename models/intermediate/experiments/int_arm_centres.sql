@@ -1,31 +1,101 @@
 {#-
     Where the values of each arm are measured from, of the metrics whose sums are kept by day: one row per arm, one
     column per metric and part. It comes from the units of the arm's first hours, a thousand at least: any place near
-    their mean serves, and nobody has to read all units for it.
+    their mean serves, and nobody has to read all units for it. For the same reason it is kept, until a metric is
+    defined otherwise or an arm has none yet; but not beside means that stand for missing covariates: those enter
+    results.
 -#}
+{{ config(
+    materialized='incremental',
+    on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_arm_centres'),
+    **evalhouse.incremental_by(['experiment_id'])
+) }}
+{%- set plan = evalhouse.metric_plan() -%}
+{%- set settings = evalhouse.settings() -%}
 {%- set metrics = evalhouse.stepwise_metrics() | rejectattr('type', 'equalto', 'funnel') | list -%}
-{%- set means = evalhouse.stepwise_constants() | selectattr(2, 'equalto', 'mean') | list -%}
+{%- set double = evalhouse.type_double() -%}
+{%- set constants = evalhouse.stepwise_constants() -%}
+{%- set means = constants | selectattr(2, 'equalto', 'mean') | list -%}
+{#- A table of an earlier version does not say what it was made for. -#}
+{%- set keeps_centres = is_incremental() and not means and 'definition_hash' in (
+    adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
+) -%}
+{%- set definition_hash = local_md5(tojson(
+    [metrics, plan.measures, plan.totals, settings.facts, settings.raw_schema, settings.source_tables], sort_keys=true
+)) %}
 
-with exposed_units as (
+with all_exposed_units as (
     -- Those that left, too: an arm may have lost everybody, and had values before.
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
     where excluded_by is null or excluded_by = 'several_variations'
 ),
 
-arms as (
+all_arms as (
     select distinct
         experiment_id,
         variation_id
-    from exposed_units
+    from all_exposed_units
 ),
 
-all_unit_days as (
-    select * from {{ ref('evalhouse', 'int_unit_days') }}
+{%- if keeps_centres %}
+
+kept_arms as (
+    select
+        experiment_id,
+        variation_id
+    from {{ this }}
+    where
+        definition_hash = '{{ definition_hash }}'
+        and is_complete
 ),
 
-baselines as (
-    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+experiments as {{ evalhouse.materialized() }} (
+    select distinct all_arms.experiment_id
+    from all_arms
+    left join kept_arms
+        on all_arms.experiment_id = kept_arms.experiment_id
+        and all_arms.variation_id = kept_arms.variation_id
+    where kept_arms.experiment_id is null
 ),
+
+arms as (
+    select * from all_arms
+    where experiment_id in (select experiment_id from experiments)
+),
+
+exposed_units as (
+    select * from all_exposed_units
+    where experiment_id in (select experiment_id from experiments)
+),
+{%- else %}
+
+arms as (
+    select * from all_arms
+),
+
+exposed_units as (
+    select * from all_exposed_units
+),
+{%- endif %}
+
+experiment_horizons as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
+{%- for fact in plan.measures | map(attribute='fact') | unique %}
+
+{{ fact }}_measures as (
+    {{ evalhouse.fact_measures(fact, plan.measures | selectattr('fact', 'equalto', fact) | list) | indent(4) }}
+),
+{%- endfor %}
+
+{%- if plan.measures %}
+
+events as (
+    {{ evalhouse.stacked_measures(plan.measures) | indent(4) }}
+),
+{%- endif %}
 
 entries as (
     select
@@ -58,7 +128,7 @@ first_hours as {{ evalhouse.materialized() }} (
 ),
 
 -- Not as a join, of which Postgres would expect a single row and then loop over all tables.
-units as (
+first_units as (
     select * from exposed_units
     where first_exposed_at < (
         select max(first_hours.ends_at)
@@ -69,15 +139,47 @@ units as (
     )
 ),
 
-unit_days as (
-    select all_unit_days.*
-    from all_unit_days
-    inner join units
-        on all_unit_days.experiment_id = units.experiment_id
-        and all_unit_days.unit_id = units.unit_id
+units as {{ evalhouse.materialized() }} (
+    select
+        first_units.experiment_id,
+        first_units.unit_id,
+        first_units.variation_id,
+        first_units.first_exposed_at,
+        experiment_horizons.horizon_at
+    from first_units
+    inner join experiment_horizons on first_units.experiment_id = experiment_horizons.experiment_id
 ),
 
-{{ evalhouse.unit_totals_of_days() }},
+{%- if plan.totals %}
+
+-- From the events of these few: that is less than the days of all units.
+totals as (
+    select
+        units.experiment_id,
+        units.unit_id
+        {%- for total in plan.totals %},
+        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
+        {%- endfor %}
+    from units
+    inner join events on units.unit_id = events.fact_unit_id
+    group by units.experiment_id, units.unit_id
+),
+{%- endif %}
+
+unit_totals as (
+    select
+        units.*
+        {%- for total in plan.totals %},
+        {{ 'coalesce(totals.' ~ total.name ~ ', 0) as ' ~ total.name
+            if total.aggregate == 'days' and total.period == 'after' else 'totals.' ~ total.name }}
+        {%- endfor %}
+    from units
+    {%- if plan.totals %}
+    left join totals
+        on units.experiment_id = totals.experiment_id
+        and units.unit_id = totals.unit_id
+    {%- endif %}
+),
 
 first_values as (
     select
@@ -93,7 +195,7 @@ centres as (
     select
         experiment_id,
         variation_id
-        {%- for name, part, kind in evalhouse.stepwise_constants() if kind == 'centre' %}
+        {%- for name, part, kind in constants if kind == 'centre' %}
         {%- set metric = metrics | selectattr('name', 'equalto', name) | first %},
         {{ evalhouse.centre_of(metric, name ~ '__' ~ part) | indent(8) }} as {{ name }}__{{ part }}_centre
         {%- endfor %}
@@ -118,8 +220,17 @@ means as (
 
 select
     arms.experiment_id,
-    arms.variation_id
-    {%- for name, part, kind in evalhouse.stepwise_constants() %},
+    arms.variation_id,
+    '{{ definition_hash }}' as definition_hash,
+    {%- if constants %}
+    {%- for name, part, kind in constants %}
+    {{ 'and ' if not loop.first -}}
+    {{ 'centres' if kind == 'centre' else 'means' }}.{{ name }}__{{ part }}_{{ kind }} is not null
+    {%- endfor %}
+    {%- else %}
+    true
+    {%- endif %} as is_complete
+    {%- for name, part, kind in constants %},
     {{ 'centres' if kind == 'centre' else 'means' }}.{{ name }}__{{ part }}_{{ kind }}
     {%- endfor %}
 from arms

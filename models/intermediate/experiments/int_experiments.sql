@@ -51,6 +51,7 @@ exposed as (
     select
         experiment_id,
         count(*) as units,
+        sum(case when excluded_by is null then 1 else 0 end) as analysed_units,
         min(first_exposed_at) as first_exposed_at,
         max(last_exposed_at) as last_exposed_at,
         max(case when is_clustered then 1 else 0 end) as is_clustered,
@@ -72,6 +73,7 @@ select
     registry.planned_looks,
     registry.registered_at,
     coalesce(exposed.units, 0) as units,
+    coalesce(exposed.analysed_units, 0) as analysed_units,
     exposed.first_exposed_at,
     exposed.last_exposed_at,
     coalesce(exposed.is_clustered, 0) = 1 as is_clustered,

@@ -8,6 +8,13 @@
 {%- set attributes = ['variation_id', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set false_alarm_rate = '1e-6' -%}
+{%- set first_value = {} -%}
+{%- for attribute in attributes -%}
+    {%- do first_value.update({
+        attribute: 'case when summaries.has_changing_attributes then changed_units.' ~ attribute
+            ~ ' else summaries.' ~ attribute ~ ' end'
+    }) -%}
+{%- endfor -%}
 
 with exposures as (
     select * from {{ ref('evalhouse', 'stg_exposures') }}
@@ -43,20 +50,30 @@ summaries as {{ evalhouse.materialized() }} (
     group by experiment_id, unit_id
 ),
 
+exposures_again as (
+    select * from {{ ref('evalhouse', 'stg_exposures') }}
+    where rejected_by is null
+),
+
+changing_exposures as {{ evalhouse.materialized() }} (
+    select exposures_again.*
+    from summaries
+    inner join exposures_again
+        on summaries.experiment_id = exposures_again.experiment_id
+        and summaries.unit_id = exposures_again.unit_id
+    where summaries.has_changing_attributes
+),
+
 -- Attributes are those at first exposure: a later value may be a consequence of the treatment.
 first_attributes as (
     select
-        exposures.experiment_id,
-        exposures.unit_id
+        experiment_id,
+        unit_id
         {%- for attribute in attributes %},
-        {{ evalhouse.value_at_first('exposures.' ~ attribute, 'exposures.exposed_at') }} as {{ attribute }}
+        {{ evalhouse.value_at_first(attribute, 'exposed_at') }} as {{ attribute }}
         {%- endfor %}
-    from summaries
-    inner join exposures
-        on summaries.experiment_id = exposures.experiment_id
-        and summaries.unit_id = exposures.unit_id
-    where summaries.has_changing_attributes
-    group by exposures.experiment_id, exposures.unit_id
+    from changing_exposures
+    group by experiment_id, unit_id
 ),
 
 -- Until it saw a second variation, a unit counted: what was published then must stay true.
@@ -64,60 +81,40 @@ second_variations as (
     select
         first_attributes.experiment_id,
         first_attributes.unit_id,
-        min(exposures.exposed_at) as second_variation_at
+        min(changing_exposures.exposed_at) as second_variation_at
     from first_attributes
-    inner join exposures
-        on first_attributes.experiment_id = exposures.experiment_id
-        and first_attributes.unit_id = exposures.unit_id
-        and first_attributes.variation_id <> exposures.variation_id
+    inner join changing_exposures
+        on first_attributes.experiment_id = changing_exposures.experiment_id
+        and first_attributes.unit_id = changing_exposures.unit_id
+        and first_attributes.variation_id <> changing_exposures.variation_id
     group by first_attributes.experiment_id, first_attributes.unit_id
 ),
 
-first_exposures as {{ evalhouse.materialized() }} (
+changed_units as {{ evalhouse.materialized() }} (
     select
-        experiment_id,
-        unit_id,
-        first_exposed_at,
-        last_exposed_at,
-        {%- for attribute in attributes %}
-        {{ attribute }},
-        {%- endfor %}
-        cast(null as {{ dbt.type_timestamp() }}) as second_variation_at,
-        exposure_rows
-    from summaries
-    where not has_changing_attributes
-
-    union all
-
-    select
-        summaries.experiment_id,
-        summaries.unit_id,
-        summaries.first_exposed_at,
-        summaries.last_exposed_at,
-        {%- for attribute in attributes %}
-        first_attributes.{{ attribute }},
-        {%- endfor %}
-        second_variations.second_variation_at,
-        summaries.exposure_rows
-    from summaries
-    inner join first_attributes
-        on summaries.experiment_id = first_attributes.experiment_id
-        and summaries.unit_id = first_attributes.unit_id
+        first_attributes.*,
+        second_variations.second_variation_at
+    from first_attributes
     left join second_variations
-        on summaries.experiment_id = second_variations.experiment_id
-        and summaries.unit_id = second_variations.unit_id
-    where summaries.has_changing_attributes
+        on first_attributes.experiment_id = second_variations.experiment_id
+        and first_attributes.unit_id = second_variations.unit_id
 ),
 
 exposure_days as {{ evalhouse.materialized() }} (
     select
-        experiment_id,
-        cast(first_exposed_at as date) as exposure_date,
-        variation_id,
+        summaries.experiment_id,
+        cast(summaries.first_exposed_at as date) as exposure_date,
+        {{ first_value.variation_id }} as variation_id,
         cast(count(*) as {{ double }}) as units,
-        count(cluster_id) as units_in_clusters
-    from first_exposures
-    group by experiment_id, cast(first_exposed_at as date), variation_id
+        count({{ first_value.cluster_id }}) as units_in_clusters
+    from summaries
+    left join changed_units
+        on summaries.experiment_id = changed_units.experiment_id
+        and summaries.unit_id = changed_units.unit_id
+    group by
+        summaries.experiment_id,
+        cast(summaries.first_exposed_at as date),
+        {{ first_value.variation_id }}
 ),
 
 clustered_experiments as (
@@ -230,6 +227,24 @@ phase_spans as (
             as starts_at,
         lead(starts_at) over (partition by experiment_id order by starts_at) as ends_at
     from phase_starts
+),
+
+-- Not in one step with the days of exposure: an engine would store all units a second time to read them twice.
+first_exposures as (
+    select
+        summaries.experiment_id,
+        summaries.unit_id,
+        summaries.first_exposed_at,
+        summaries.last_exposed_at,
+        {%- for attribute in attributes %}
+        {{ first_value[attribute] }} as {{ attribute }},
+        {%- endfor %}
+        changed_units.second_variation_at,
+        summaries.exposure_rows
+    from summaries
+    left join changed_units
+        on summaries.experiment_id = changed_units.experiment_id
+        and summaries.unit_id = changed_units.unit_id
 )
 
 select

@@ -15,14 +15,18 @@ with exposed_units as (
     where excluded_by is null
 ),
 
+all_experiments as (
+    select * from {{ ref('evalhouse', 'int_experiments') }}
+),
+
 experiments as (
     select
         experiment_id,
-        count(*) as units,
-        cast(min(first_exposed_at) as date) as first_date,
-        cast(max(last_exposed_at) as date) as last_date
-    from exposed_units
-    group by experiment_id
+        analysed_units as units,
+        cast(first_exposed_at as date) as first_date,
+        cast(last_exposed_at as date) as last_date
+    from all_experiments
+    where analysed_units > 0
 ),
 
 pairs as (

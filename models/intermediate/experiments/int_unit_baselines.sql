@@ -1,5 +1,5 @@
-{#- The units that have entered, and what each of them did before its first exposure, the covariates of its metrics.
-    Kept and replaced by the day of the exposure, as int_unit_days is by day. -#}
+{#- The units that have entered, as they were then, and what each of them did before its first exposure, the covariates
+    of its metrics. Kept and replaced by the day of the exposure, as int_unit_days is by day. -#}
 {{ config(
     materialized='incremental',
     on_schema_change='sync_all_columns',
@@ -14,7 +14,12 @@
 {%- set totals = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set history_seconds = (([0] + totals | map(attribute='days') | list) | max * 86400) | round | int -%}
 {%- set earliest_second = ([0] + totals | map(attribute='delay') | list) | min - history_seconds -%}
-{%- set definition = [measures, totals, settings.facts, settings.raw_schema, settings.source_tables] -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['first_exposed_at', 'variation_id', 'phase_number', 'cluster_id']
+    + dimensions | map(attribute='name') | list -%}
+{%- set definition = [
+    measures, totals, dimensions, settings.facts, settings.raw_schema, settings.source_tables
+] -%}
 
 with exposed_units as (
     -- Excluded ones too: what excludes them may change later.
@@ -31,9 +36,10 @@ units as (
     select
         exposed_units.experiment_id,
         exposed_units.unit_id,
-        exposed_units.first_exposed_at,
+        {%- for attribute in attributes %}
+        exposed_units.{{ attribute }},
+        {%- endfor %}
         {{ evalhouse.shifted('exposed_units.first_exposed_at', earliest_second) }} as read_from,
-        cast(exposed_units.first_exposed_at as date) as entry_date,
         experiments.horizon_at
     from exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
@@ -46,7 +52,7 @@ baselines as (
     select
         experiment_id,
         unit_id,
-        entry_date
+        {{ attributes | join(',\n        ') }}
     from units
 )
 {%- else %}
@@ -78,7 +84,7 @@ baselines as (
     select
         units.experiment_id,
         units.unit_id,
-        units.entry_date
+        {{ evalhouse.qualified('units', attributes | join(', ')) }}
         {%- for total in totals %},
         cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
         {%- endfor %}
@@ -87,14 +93,20 @@ baselines as (
         on units.unit_id = events.fact_unit_id
         and events.fact_time >= units.read_from
         and events.fact_time < units.first_exposed_at
-    group by units.experiment_id, units.unit_id, units.entry_date
+    group by
+        units.experiment_id,
+        units.unit_id,
+        {{ evalhouse.qualified('units', attributes | join(', ')) }}
 )
 {%- endif %}
 
 select
     baselines.experiment_id,
     baselines.unit_id,
-    baselines.entry_date,
+    cast(baselines.first_exposed_at as date) as entry_date,
+    {%- for attribute in attributes %}
+    baselines.{{ attribute }},
+    {%- endfor %}
     cast(null as {{ dbt.type_string() }}) as definition_hash,
     cast(null as {{ dbt.type_string() }}) as day_state
     {%- for total in totals %},
@@ -108,6 +120,13 @@ select
     experiment_id,
     '' as unit_id,
     entry_date,
+    cast(null as {{ dbt.type_timestamp() }}) as first_exposed_at,
+    cast(null as {{ dbt.type_string() }}) as variation_id,
+    cast(null as {{ dbt.type_bigint() }}) as phase_number,
+    cast(null as {{ dbt.type_string() }}) as cluster_id,
+    {%- for dimension in dimensions %}
+    cast(null as {{ dbt.type_string() }}) as {{ dimension.name }},
+    {%- endfor %}
     definition_hash,
     day_state
     {%- for total in totals %},

@@ -1,5 +1,7 @@
 {#- One row per analysed unit, one column per metric part: what its days come to. -#}
 {%- set plan = evalhouse.metric_plan() -%}
+{%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
+{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
     + dimensions | map(attribute='name') | list -%}
@@ -41,7 +43,36 @@ baselines as (
     select * from {{ ref('evalhouse', 'int_unit_baselines') }}
 ),
 
-{{ evalhouse.unit_totals_of_days() }},
+sums as (
+    select
+        experiment_id,
+        unit_id
+        {%- for total in totals_after %},
+        {{ 'max' if total.aggregate == 'max' else 'sum' }}({{ total.name }}) as {{ total.name }}
+        {%- endfor %}
+    from unit_days
+    group by experiment_id, unit_id
+),
+
+unit_totals as (
+    select
+        units.*
+        {%- for total in totals_after %},
+        {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
+        {%- endfor %}
+        {%- for total in totals_before %},
+        baselines.{{ total.name }}
+        {%- endfor %}
+    from units
+    left join sums
+        on units.experiment_id = sums.experiment_id
+        and units.unit_id = sums.unit_id
+    left join baselines
+        on units.experiment_id = baselines.experiment_id
+        and units.unit_id = baselines.unit_id
+        and cast(units.first_exposed_at as date) = baselines.entry_date
+    where {{ evalhouse.has_entered() }}
+),
 
 final as (
     select
