@@ -6,6 +6,7 @@ and threads.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -87,13 +88,12 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def size_mb(folder: Path) -> float:
-    """Megabytes of the files in a folder, which may come and go."""
+    """Megabytes of the files in a folder; both it and they may come and go."""
     total = 0
-    for path in folder.glob("**/*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total / 1e6
 
 

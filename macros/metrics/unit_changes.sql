@@ -20,9 +20,10 @@
 {%- set maxima = totals_after | selectattr('aggregate', 'equalto', 'max') | map(attribute='name') | list -%}
 {#- By its own name, and not as one step for all metrics: each metric then reads its own columns only. -#}
 {%- set unit_days = 'unit_days' if is_incremental() else ref('evalhouse', 'int_unit_days') -%}
-{#- Few members are stored and read again; all of them are read again from where they are. -#}
-{%- set copies = ['members'] if is_incremental() else ['members', 'arriving_members', 'leaving_members'] -%}
-{%- set arriving, leaving = copies[1:] or ['members', 'members'] -%}
+{#- Few members are stored and read again; all of them are read again from where they are, and who leaves by the second
+    variations, or an engine would hash all units to find these few. -#}
+{%- set copies = ['members'] if is_incremental() else ['members', 'arriving', 'leaving', 'unripe'] -%}
+{%- set arriving, leaving, unripe = copies[1:] or ['members'] * 3 -%}
 {%- set ripening = {0: []} -%}
 {%- set maturities = [] -%}
 {%- set maturity_of = {} -%}
@@ -194,7 +195,7 @@ unit_days as {{ evalhouse.materialized() }} (
     {%- endif %}
     inner join experiments on entered.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
-    left join second_variations
+    {{ 'inner' if name == 'leaving' else 'left' }} join second_variations
         on entered.experiment_id = second_variations.experiment_id
         and entered.unit_id = second_variations.unit_id
     where
@@ -246,13 +247,25 @@ beginnings as (
 departures as (
     select
         {{ leaving }}.*,
-        coalesce(leaves_on, {{ evalhouse.current_look() }}) as departs_on
+        leaves_on as departs_on
     from {{ leaving }}
+    where leaves_on >= rebuilt_from
+    {%- if maturities %}
+
+    union all
+
+    select
+        {{ unripe }}.*,
+        {{ evalhouse.current_look() }} as departs_on
+    from {{ unripe }}
     where
-        leaves_on >= rebuilt_from
-        {%- for condition in maturities %}
-        or (leaves_on is null and is_unripe_{{ loop.index0 }})
-        {%- endfor %}
+        leaves_on is null
+        and (
+            {%- for condition in maturities %}
+            {{ 'or ' if not loop.first }}is_unripe_{{ loop.index0 }}
+            {%- endfor %}
+        )
+    {%- endif %}
 ),
 
 totals_at_departure as (
