@@ -25,9 +25,7 @@ from (
         {{ is_row }} as is_row,
         {{ evalhouse.row_hash('exposed_units', attributes) }} as row_hash
     from exposed_units
-    inner join checked
-        on checked.source_name = 'exposures'
-        and exposed_units.{{ time }} >= checked.reaches_from
+    where exposed_units.{{ time }} >= (select max(reaches_from) from checked where source_name = 'exposures')
     {%- endfor %}
     {%- for fact, measures in evalhouse.measures_by_fact().items() %}
 
@@ -41,9 +39,7 @@ from (
             fact ~ '_measures', ['fact_unit_id', 'fact_time'] + measures | map(attribute='name') | list
         ) }} as row_hash
     from {{ fact }}_measures
-    inner join checked
-        on checked.source_name = '{{ fact }}'
-        and {{ fact }}_measures.fact_time >= checked.reaches_from
+    where {{ fact }}_measures.fact_time >= (select max(reaches_from) from checked where source_name = '{{ fact }}')
     {%- endfor %}
 ) as hashed_rows
 group by source_name, activity_date

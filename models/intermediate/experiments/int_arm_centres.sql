@@ -18,7 +18,7 @@
 {%- set constants = evalhouse.stepwise_constants() -%}
 {%- set means = constants | selectattr(2, 'equalto', 'mean') | list -%}
 {#- A table of an earlier version does not say what it was made for. -#}
-{%- set keeps_centres = is_incremental() and not means and 'definition_hash' in (
+{%- set keeps_centres = is_incremental() and not means and 'is_complete' in (
     adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
 ) -%}
 {%- set definition_hash = local_md5(tojson(

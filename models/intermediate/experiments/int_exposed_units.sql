@@ -8,13 +8,6 @@
 {%- set attributes = ['variation_id', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
 {%- set double = evalhouse.type_double() -%}
 {%- set false_alarm_rate = '1e-6' -%}
-{%- set first_value = {} -%}
-{%- for attribute in attributes -%}
-    {%- do first_value.update({
-        attribute: 'case when summaries.has_changing_attributes then changed_units.' ~ attribute
-            ~ ' else summaries.' ~ attribute ~ ' end'
-    }) -%}
-{%- endfor -%}
 
 with exposures as (
     select * from {{ ref('evalhouse', 'stg_exposures') }}
@@ -92,29 +85,51 @@ second_variations as (
 
 changed_units as {{ evalhouse.materialized() }} (
     select
-        first_attributes.*,
-        second_variations.second_variation_at
-    from first_attributes
+        summaries.experiment_id,
+        summaries.unit_id,
+        summaries.first_exposed_at,
+        summaries.last_exposed_at,
+        {%- for attribute in attributes %}
+        first_attributes.{{ attribute }},
+        {%- endfor %}
+        second_variations.second_variation_at,
+        summaries.exposure_rows
+    from summaries
+    inner join first_attributes
+        on summaries.experiment_id = first_attributes.experiment_id
+        and summaries.unit_id = first_attributes.unit_id
     left join second_variations
-        on first_attributes.experiment_id = second_variations.experiment_id
-        and first_attributes.unit_id = second_variations.unit_id
+        on summaries.experiment_id = second_variations.experiment_id
+        and summaries.unit_id = second_variations.unit_id
+    where summaries.has_changing_attributes
 ),
 
 exposure_days as {{ evalhouse.materialized() }} (
     select
-        summaries.experiment_id,
-        cast(summaries.first_exposed_at as date) as exposure_date,
-        {{ first_value.variation_id }} as variation_id,
+        experiment_id,
+        cast(first_exposed_at as date) as exposure_date,
+        variation_id,
         cast(count(*) as {{ double }}) as units,
-        count({{ first_value.cluster_id }}) as units_in_clusters
-    from summaries
-    left join changed_units
-        on summaries.experiment_id = changed_units.experiment_id
-        and summaries.unit_id = changed_units.unit_id
-    group by
-        summaries.experiment_id,
-        cast(summaries.first_exposed_at as date),
-        {{ first_value.variation_id }}
+        count(cluster_id) as units_in_clusters
+    from (
+        select
+            experiment_id,
+            first_exposed_at,
+            variation_id,
+            cluster_id
+        from summaries
+        where not has_changing_attributes
+
+        union all
+
+        select
+            experiment_id,
+            first_exposed_at,
+            variation_id,
+            cluster_id
+        from changed_units
+    ) as first_arms
+    group by experiment_id, cast(first_exposed_at as date), variation_id
 ),
 
 clustered_experiments as (
@@ -232,19 +247,31 @@ phase_spans as (
 -- Not in one step with the days of exposure: an engine would store all units a second time to read them twice.
 first_exposures as (
     select
-        summaries.experiment_id,
-        summaries.unit_id,
-        summaries.first_exposed_at,
-        summaries.last_exposed_at,
+        experiment_id,
+        unit_id,
+        first_exposed_at,
+        last_exposed_at,
         {%- for attribute in attributes %}
-        {{ first_value[attribute] }} as {{ attribute }},
+        {{ attribute }},
         {%- endfor %}
-        changed_units.second_variation_at,
-        summaries.exposure_rows
+        cast(null as {{ dbt.type_timestamp() }}) as second_variation_at,
+        exposure_rows
     from summaries
-    left join changed_units
-        on summaries.experiment_id = changed_units.experiment_id
-        and summaries.unit_id = changed_units.unit_id
+    where not has_changing_attributes
+
+    union all
+
+    select
+        experiment_id,
+        unit_id,
+        first_exposed_at,
+        last_exposed_at,
+        {%- for attribute in attributes %}
+        {{ attribute }},
+        {%- endfor %}
+        second_variation_at,
+        exposure_rows
+    from changed_units
 )
 
 select
