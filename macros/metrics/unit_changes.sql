@@ -20,10 +20,6 @@
 {%- set maxima = totals_after | selectattr('aggregate', 'equalto', 'max') | map(attribute='name') | list -%}
 {#- By its own name, and not as one step for all metrics: each metric then reads its own columns only. -#}
 {%- set unit_days = 'unit_days' if is_incremental() else ref('evalhouse', 'int_unit_days') -%}
-{#- Few members are stored and read again; all of them are read again from where they are, and who leaves by the second
-    variations, or an engine would hash all units to find these few. -#}
-{%- set copies = ['members'] if is_incremental() else ['members', 'arriving', 'leaving', 'unripe'] -%}
-{%- set arriving, leaving, unripe = copies[1:] or ['members'] * 3 -%}
 {%- set ripening = {0: []} -%}
 {%- set maturities = [] -%}
 {%- set maturity_of = {} -%}
@@ -43,13 +39,6 @@ all_unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
 ),
 
--- What a unit was when it entered is what it counts as: what comes later than the lookback does not change it.
-{%- for name in copies %}
-entered_{{ name }} as (
-    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
-    where unit_id <> ''
-),
-{% endfor %}
 second_variations as {{ evalhouse.materialized() }} (
     select
         experiment_id,
@@ -115,19 +104,19 @@ moves_of_units as (
     union all
 
     select
-        moving.experiment_id,
-        moving.unit_id
-    from moving
-    inner join experiments on moving.experiment_id = experiments.experiment_id
+        entered.experiment_id,
+        entered.unit_id
+    from moving as entered
+    inner join experiments on entered.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
     where
         {%- for seconds in ripening %}
-        {%- set starts_at = evalhouse.shifted('moving.first_exposed_at', seconds) %}
+        {%- set starts_at = evalhouse.shifted('entered.first_exposed_at', seconds) %}
         {%- set counts_from = evalhouse.closing_date(starts_at) if seconds > 0 else 'cast(' ~ starts_at ~ ' as date)' %}
         {{ 'or ' if not loop.first }}{{ counts_from }} >= experiments.rebuilt_from
         {%- endfor %}
         {%- for condition in maturities %}
-        or coalesce(not ({{ condition | replace('entered.', 'moving.') }}), true)
+        or coalesce(not ({{ condition }}), true)
         {%- endfor %}
     {%- for metric in funnels %}
 
@@ -160,62 +149,62 @@ unit_days as {{ evalhouse.materialized() }} (
 
 {%- endif %}
 
--- A unit counts for a metric from the day on which its window is over, or at once, until it sees a second variation.
-{%- for name in copies %}
-{{ name }} as {{ evalhouse.materialized() ~ ' ' if is_incremental() }}(
-    select
-        entered.experiment_id,
-        entered.unit_id
-        {%- for attribute in attributes %},
-        entered.{{ attribute }}
-        {%- endfor %},
-        experiments.rebuilt_from,
-        second_variations.leaves_on
-        {%- for condition in maturities %},
-        coalesce(not ({{ condition }}), true) as is_unripe_{{ loop.index0 }}
-        {%- endfor %}
-        {%- for seconds in ripening %},
-        {%- if seconds == 0 %}
-        cast(entered.first_exposed_at as date) as counts_from_0
-        {%- else %}
-        case
-            when {{ evalhouse.shifted('entered.first_exposed_at', seconds) }} <= experiments.as_of_at
-                then {{ evalhouse.closing_date(evalhouse.shifted('entered.first_exposed_at', seconds)) }}
-        end as counts_from_{{ seconds }}
-        {%- endif %}
-        {%- endfor %}
-        {%- for total in totals_before %},
-        entered.{{ total.name }}
-        {%- endfor %}
-    from entered_{{ name }} as entered
-    {%- if is_incremental() %}
-    inner join moved_units
-        on entered.experiment_id = moved_units.experiment_id
-        and entered.unit_id = moved_units.unit_id
-    {%- endif %}
-    inner join experiments on entered.experiment_id = experiments.experiment_id
-    cross join fact_watermarks as watermarks
-    {{ 'inner' if name == 'leaving' else 'left' }} join second_variations
-        on entered.experiment_id = second_variations.experiment_id
-        and entered.unit_id = second_variations.unit_id
-    where
-        -- Whoever has no cluster among those that have is left out.
-        not experiments.is_clustered
-        or entered.cluster_id is not null
-        or second_variations.leaves_on is not null
+-- What a unit was when it entered is what it counts as: what comes later than the lookback does not change it. It
+-- counts for a metric from the day on which its window is over, or at once, until it sees a second variation.
+entered_members as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
 ),
 
-{% endfor -%}
+members as {{ evalhouse.materialized() ~ ' ' if is_incremental() }}(
+    {{ evalhouse.members_of('entered_members', ripening, maturities) | indent(4) }}
+),
+
+{%- if is_incremental() %}
+
+arriving as (
+    select * from members
+),
+
+leaving as (
+    select * from members
+    where leaves_on is not null
+),
+
+unripe as (
+    select * from members
+    where leaves_on is null
+),
+{%- else %}
+
+-- Read again from where they are: to read them several times an engine would else store them all.
+{%- for name, rest in [
+    ['arriving', ''], ['leaving', 'and second_variations.leaves_on is not null'],
+    ['unripe', 'and second_variations.leaves_on is null']
+] %}
+
+entered_{{ name }} as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
+),
+
+{{ name }} as (
+    {{ evalhouse.members_of('entered_' ~ name, ripening, maturities) | indent(4) }}
+        {{ rest }}
+),
+{%- endfor %}
+{%- endif %}
+
 newcomers as (
     select
-        {{ arriving }}.*
+        arriving.*
         {%- for total in totals_after %},
         cast(null as {{ double }}) as {{ total.name }}
         {%- endfor %}
         {%- for metric in funnels %},
         false as {{ metric.name }}__is_reached
         {%- endfor %}
-    from {{ arriving }}
+    from arriving
 ),
 
 beginnings as (
@@ -246,25 +235,22 @@ beginnings as (
 -- Those that leave, and those that the newest data leave out.
 departures as (
     select
-        {{ leaving }}.*,
+        leaving.*,
         leaves_on as departs_on
-    from {{ leaving }}
+    from leaving
     where leaves_on >= rebuilt_from
     {%- if maturities %}
 
     union all
 
     select
-        {{ unripe }}.*,
+        unripe.*,
         {{ evalhouse.current_look() }} as departs_on
-    from {{ unripe }}
+    from unripe
     where
-        leaves_on is null
-        and (
-            {%- for condition in maturities %}
-            {{ 'or ' if not loop.first }}is_unripe_{{ loop.index0 }}
-            {%- endfor %}
-        )
+        {%- for condition in maturities %}
+        {{ 'or ' if not loop.first }}is_unripe_{{ loop.index0 }}
+        {%- endfor %}
     {%- endif %}
 ),
 
@@ -344,42 +330,36 @@ unit_moves as (
     from funnels
     where {{ metric.name }}__reached_at is not null
     {%- else %}
+    -- What holds on a day and what held before the next come from the same sum, so that they cancel to the last digit.
     select
         experiment_id,
         unit_id,
         activity_date,
-        next_date
+        {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
+        lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
+        {%- else %}
+        cast(null as date) as next_date
+        {%- endif %}
         {%- for name, total in columns if total %},
-        {{ evalhouse.total_with(total, 'earlier_' ~ name, total in maxima) | indent(8) }} as {{ name }},
-        earlier_{{ name }}
+        {%- set aggregate = 'max' if total in maxima else 'sum' %}
+        {{ aggregate }}({{ total }}) over (
+            partition by experiment_id, unit_id order by activity_date
+            rows between unbounded preceding and current row
+        ) as {{ name }},
+        {{ aggregate }}({{ total }}) over (
+            partition by experiment_id, unit_id order by activity_date
+            rows between unbounded preceding and 1 preceding
+        ) as earlier_{{ name }}
         {%- endfor %}
-    from (
-        select
-            experiment_id,
-            unit_id,
-            activity_date,
-            {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
-            lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
-            {%- else %}
-            cast(null as date) as next_date
+    from {{ unit_days }}
+    where
+        experiment_id in (select experiment_id from experiments)
+        and (
+            {{ metric.numerator }} is not null
+            {%- if metric.denominator_total %}
+            or {{ metric.denominator_total }} is not null
             {%- endif %}
-            {%- for name, total in columns if total %},
-            {{ total }},
-            {{ 'max' if total in maxima else 'sum' }}({{ total }}) over (
-                partition by experiment_id, unit_id order by activity_date
-                rows between unbounded preceding and 1 preceding
-            ) as earlier_{{ name }}
-            {%- endfor %}
-        from {{ unit_days }}
-        where
-            experiment_id in (select experiment_id from experiments)
-            and (
-                {{ metric.numerator }} is not null
-                {%- if metric.denominator_total %}
-                or {{ metric.denominator_total }} is not null
-                {%- endif %}
-            )
-    ) as days
+        )
     {%- endif %}
 ),
 {%- endfor %}
@@ -493,17 +473,49 @@ unit_steps as (
     {%- endif -%}
 {%- endmacro %}
 
-{#- A total of some days with one more value of it, any of which may be missing. -#}
-{% macro total_with(value, earlier, is_maximum) -%}
+{#- Select of the rows of `entered` (like int_unit_baselines) that count, of the units that move: what they are, from
+    when on they count (`counts_from_<seconds>`), whether they wait for a source (`is_unripe_<place>`), and when they
+    leave. -#}
+{% macro members_of(entered, ripening, maturities) -%}
+{%- set dimensions = evalhouse.exposure_dimensions() -%}
+{%- set attributes = ['variation_id', 'phase_number', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
+select
+    entered.experiment_id,
+    entered.unit_id
+    {%- for attribute in attributes %},
+    entered.{{ attribute }}
+    {%- endfor %},
+    experiments.rebuilt_from,
+    second_variations.leaves_on
+    {%- for condition in maturities %},
+    coalesce(not ({{ condition }}), true) as is_unripe_{{ loop.index0 }}
+    {%- endfor %}
+    {%- for seconds in ripening %},
+    {%- if seconds == 0 %}
+    cast(entered.first_exposed_at as date) as counts_from_0
+    {%- else %}
     case
-        when {{ value }} is null then {{ earlier }}
-        when {{ earlier }} is null then {{ value }}
-        {%- if is_maximum %}
-        else greatest({{ earlier }}, {{ value }})
-        {%- else %}
-        else {{ earlier }} + {{ value }}
-        {%- endif %}
-    end
+        when {{ evalhouse.shifted('entered.first_exposed_at', seconds) }} <= experiments.as_of_at
+            then {{ evalhouse.closing_date(evalhouse.shifted('entered.first_exposed_at', seconds)) }}
+    end as counts_from_{{ seconds }}
+    {%- endif %}
+    {%- endfor %}
+    {%- for total in evalhouse.metric_plan().totals if total.period == 'before' %},
+    entered.{{ total.name }}
+    {%- endfor %}
+from {{ entered }} as entered
+{%- if is_incremental() %}
+inner join moved_units
+    on entered.experiment_id = moved_units.experiment_id
+    and entered.unit_id = moved_units.unit_id
+{%- endif %}
+inner join experiments on entered.experiment_id = experiments.experiment_id
+cross join fact_watermarks as watermarks
+left join second_variations
+    on entered.experiment_id = second_variations.experiment_id
+    and entered.unit_id = second_variations.unit_id
+where
+    (not experiments.is_clustered or entered.cluster_id is not null)
 {%- endmacro %}
 
 {#-

@@ -1,9 +1,9 @@
 {#-
     Where the values of each arm are measured from, of the metrics whose sums are kept by day: one row per arm, one
     column per metric and part. It comes from the units of the arm's first hours, a thousand at least: any place near
-    their mean serves, and nobody has to read all units for it. For the same reason it is kept, until a metric is
-    defined otherwise or an arm has none yet; but not beside means that stand for missing covariates: those enter
-    results.
+    their mean serves, and nobody has to read all units for it. For the same reason it is kept once these hours lie
+    further back than a run reaches, until a metric is defined otherwise; but not beside means that stand for missing
+    covariates: those enter results.
 -#}
 {{ config(
     materialized='incremental',
@@ -18,7 +18,7 @@
 {%- set constants = evalhouse.stepwise_constants() -%}
 {%- set means = constants | selectattr(2, 'equalto', 'mean') | list -%}
 {#- A table of an earlier version does not say what it was made for. -#}
-{%- set keeps_centres = is_incremental() and not means and 'is_complete' in (
+{%- set keeps_centres = is_incremental() and not means and 'is_settled' in (
     adapter.get_columns_in_relation(this) | map(attribute='name') | map('lower') | list
 ) -%}
 {%- set definition_hash = local_md5(tojson(
@@ -47,7 +47,7 @@ kept_arms as (
     from {{ this }}
     where
         definition_hash = '{{ definition_hash }}'
-        and is_complete
+        and is_settled
 ),
 
 experiments as {{ evalhouse.materialized() }} (
@@ -79,7 +79,7 @@ exposed_units as (
 ),
 {%- endif %}
 
-experiment_horizons as (
+all_experiments as (
     select * from {{ ref('evalhouse', 'int_experiments') }}
 ),
 
@@ -145,9 +145,9 @@ units as {{ evalhouse.materialized() }} (
         first_units.unit_id,
         first_units.variation_id,
         first_units.first_exposed_at,
-        experiment_horizons.horizon_at
+        all_experiments.horizon_at
     from first_units
-    inner join experiment_horizons on first_units.experiment_id = experiment_horizons.experiment_id
+    inner join all_experiments on first_units.experiment_id = all_experiments.experiment_id
 ),
 
 {%- if plan.totals %}
@@ -222,18 +222,18 @@ select
     arms.experiment_id,
     arms.variation_id,
     '{{ definition_hash }}' as definition_hash,
-    {%- if constants %}
-    {%- for name, part, kind in constants %}
-    {{ 'and ' if not loop.first -}}
-    {{ 'centres' if kind == 'centre' else 'means' }}.{{ name }}__{{ part }}_{{ kind }} is not null
-    {%- endfor %}
-    {%- else %}
-    true
-    {%- endif %} as is_complete
+    coalesce(
+        first_hours.ends_at
+        < {{ evalhouse.time_added('day', -1 - settings.analysis.lookback_days, 'all_experiments.as_of_at') }}, false
+    ) as is_settled
     {%- for name, part, kind in constants %},
     {{ 'centres' if kind == 'centre' else 'means' }}.{{ name }}__{{ part }}_{{ kind }}
     {%- endfor %}
 from arms
+left join all_experiments on arms.experiment_id = all_experiments.experiment_id
+left join first_hours
+    on arms.experiment_id = first_hours.experiment_id
+    and arms.variation_id = first_hours.variation_id
 left join centres
     on arms.experiment_id = centres.experiment_id
     and arms.variation_id = centres.variation_id

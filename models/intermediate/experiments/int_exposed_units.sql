@@ -289,9 +289,10 @@ select
     clustered_experiments.experiment_id is not null as is_clustered,
     coalesce(phase_spans.phase_number, 1) as phase_number,
     case
-        when first_exposures.second_variation_at is not null then 'several_variations'
+        -- First: a unit that never counted does not begin to when it sees a second variation.
         when clustered_experiments.experiment_id is not null and first_exposures.cluster_id is null
             then 'missing_cluster'
+        when first_exposures.second_variation_at is not null then 'several_variations'
     end as excluded_by
 from first_exposures
 left join clustered_experiments on first_exposures.experiment_id = clustered_experiments.experiment_id
