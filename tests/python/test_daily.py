@@ -966,6 +966,13 @@ def _what_happens(case: str) -> list[tuple[pd.DataFrame, pd.DataFrame, dict[str,
         missing = events.copy()
         missing.loc[missing["outcome_id"] == "v18.3", "session_id"] = None
         return [(exposures, events, {}), (exposures, missing, {})]
+    if case == "a_unit_without_a_cluster_sees_another_variation":
+        clusters = {unit: None if unit == "u0" else f"c{number}" for number, unit in enumerate(exposures["unit_id"])}
+        clustered, elsewhere = (rows.assign(cluster_id=rows["unit_id"].map(clusters)) for rows in (again, other))
+        return [(clustered[seen], events[early], {}), (pd.concat([clustered, elsewhere]), events, {})]
+    if case == "large_values_come_after_the_units":
+        large = events["value"] + 1e9 * ~events.duplicated("unit_id")
+        return [(exposures, events.head(0), {}), (exposures, events.assign(value=large), {})]
     raise ValueError(case)
 
 
@@ -978,6 +985,8 @@ def _what_happens(case: str) -> list[tuple[pd.DataFrame, pd.DataFrame, dict[str,
         "as_of_goes_far_back",
         "a_source_that_stands_still_is_corrected",
         "a_text_goes_missing",
+        "a_unit_without_a_cluster_sees_another_variation",
+        "large_values_come_after_the_units",
     ],
 )
 def test_what_a_run_has_to_notice(engine: str, warehouse_factory: Callable[..., harness.Warehouse], case: str) -> None:
@@ -1006,4 +1015,29 @@ def test_what_a_run_has_to_notice(engine: str, warehouse_factory: Callable[..., 
     daily = grown["experiment_results_daily"].query("metric_name == 'spent' and status == 'ok'")
     assert len(daily) > 5
     assert (daily[["value_control", "value_treatment"]] > 0).all(axis=None)
+    warehouse.close()
+
+
+def test_what_is_taken_back_cancels(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
+    """Prices and refunds of a unit: what a day ends is the number that the day before began with, to the last digit, or
+    a value of many digits would stay in a bin of the histogram for ever."""
+    exposures, events = _small_world(days=60)
+    # Three days with prices, three on which they are given back, for each unit.
+    prices = np.round(np.random.default_rng(5).lognormal(2, 1, (10, 1, 3, 40)), 2)
+    events["value"] = np.concatenate([prices, -prices], axis=1).ravel()
+    warehouse = warehouse_factory(engine)
+    warehouse.load("exposures", exposures)
+    warehouse.load("outcomes", events, types=OUTCOME_TYPES)
+    metrics = [metric("middle", "quantile", **BUY, quantile=0.5)]
+    warehouse.dbt(
+        "run",
+        vars={"inputs": ["exposures", "outcomes"], "metrics": metrics},
+        select=["+int_quantile_changes"],
+    )
+    bins = warehouse.sql(
+        f"""select unit_id, value_bin, sum(sign) as n from {warehouse.mart_schema}.int_quantile_changes
+        where dimension_name = 'all' group by unit_id, value_bin"""
+    )
+    assert len(bins) > 40
+    assert bins["n"].isin([0, 1]).all()
     warehouse.close()
