@@ -22,29 +22,7 @@
 {%- set kept = ['unit_id', 'event_name', 'occurred_at', 'value', 'session_id', 'trace_id', 'actor'] + quoted_columns
     + ['loaded_at'] -%}
 {%- set definition_hash = local_md5(tojson([kept, settings.raw_schema, settings.source_tables], sort_keys=true)) -%}
-{#- A date in the text of the query, and not a join, lets an engine leave alone what it has of earlier days. -#}
-{%- if is_incremental() -%}
-    {%- set reach -%}
-        select cast(case
-            when max(case when outcome_id <> '' then occurred_on end) is null
-                or min(definition_hash) is null
-                or min(definition_hash) <> '{{ definition_hash }}'
-                or max(definition_hash) <> '{{ definition_hash }}'
-                then cast('0001-01-01' as date)
-            {%- if settings.analysis.as_of %}
-            when max(case when outcome_id <> '' then occurred_on end) > cast({{ evalhouse.as_of_literal() }} as date)
-                then cast({{ evalhouse.time_added(
-                    'day', -settings.analysis.lookback_days, 'cast(' ~ evalhouse.as_of_literal() ~ ' as date)'
-                ) }} as date)
-            {%- endif %}
-            else cast({{ evalhouse.time_added(
-                'day', -settings.analysis.lookback_days, "max(case when outcome_id <> '' then occurred_on end)"
-            ) }} as date)
-        end as {{ dbt.type_string() }}) as reaches_from
-        from {{ this }}
-    {%- endset -%}
-    {%- set reaches_from = "cast('" ~ run_query(reach).columns[0].values()[0] ~ "' as date)" -%}
-{%- endif %}
+{%- set forever_ago = "cast('0001-01-01' as date)" %}
 
 with staged as (
     select * from {{ ref('evalhouse', 'stg_outcomes') }}
@@ -58,16 +36,41 @@ no_outcomes as (
 
 {%- if is_incremental() %}
 
+stored as (
+    select
+        max(case when outcome_id <> '' then occurred_on end) as newest_date,
+        min(definition_hash) as first_hash,
+        max(definition_hash) as last_hash
+    from {{ this }}
+),
+
+reach as (
+    select
+        case
+            when newest_date is null or first_hash is null
+                or first_hash <> '{{ definition_hash }}' or last_hash <> '{{ definition_hash }}'
+                then {{ forever_ago }}
+            {%- if settings.analysis.as_of %}
+            when newest_date > cast({{ evalhouse.as_of_literal() }} as date)
+                then cast({{ evalhouse.time_added(
+                    'day', -settings.analysis.lookback_days, 'cast(' ~ evalhouse.as_of_literal() ~ ' as date)'
+                ) }} as date)
+            {%- endif %}
+            else cast({{ evalhouse.time_added('day', -settings.analysis.lookback_days, 'newest_date') }} as date)
+        end as reaches_from
+    from stored
+),
+
 recent_outcomes as (
     select * from staged
-    where occurred_at >= cast({{ reaches_from }} as {{ dbt.type_timestamp() }})
+    where occurred_at >= (select cast(reaches_from as {{ dbt.type_timestamp() }}) from reach)
 ),
 
 earlier_ids as (
     select distinct stored_outcomes.outcome_id
     from {{ this }} as stored_outcomes
     inner join recent_outcomes on stored_outcomes.outcome_id = recent_outcomes.outcome_id
-    where stored_outcomes.occurred_on < {{ reaches_from }}
+    where stored_outcomes.occurred_on < (select reaches_from from reach)
 ),
 
 -- An id that is kept on an earlier day stays there.
@@ -81,7 +84,7 @@ outcomes as (
 replaced_dates as (
     select distinct occurred_on
     from {{ this }}
-    where occurred_on >= {{ reaches_from }}
+    where occurred_on >= (select reaches_from from reach)
 ),
 {%- else %}
 
