@@ -14,7 +14,6 @@
 {%- set double = evalhouse.type_double() -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'phase_number', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
-{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
 {%- set funnels = metrics | selectattr('type', 'equalto', 'funnel') | list -%}
 {%- set maxima = totals_after | selectattr('aggregate', 'equalto', 'max') | map(attribute='name') | list -%}

@@ -32,10 +32,11 @@ with all_exposed_units as (
 ),
 
 all_arms as (
-    select distinct
+    select
         experiment_id,
         variation_id
-    from all_exposed_units
+    from {{ ref('evalhouse', 'int_experiment_variations') }}
+    where units_first_seen > 0
 ),
 
 {%- if keeps_centres %}

@@ -167,7 +167,7 @@ by_arm as (
         experiment_id,
         variation_id,
         cast(count(*) as {{ double }}) as units,
-        cast(sum(case when excluded_by = 'several_variations' then 1 else 0 end) as {{ double }}) as units_in_several
+        cast(sum(case when second_variation_at is not null then 1 else 0 end) as {{ double }}) as units_in_several
     from exposed_units
     group by experiment_id, variation_id
 ),
