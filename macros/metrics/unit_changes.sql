@@ -226,7 +226,11 @@ beginnings as (
         {%- endfor %}
     from newcomers as unit_totals
     where
+        {%- if is_incremental() %}
         unit_totals.counts_from_{{ seconds }} >= unit_totals.rebuilt_from
+        {%- else %}
+        unit_totals.counts_from_{{ seconds }} is not null
+        {%- endif %}
         and (unit_totals.leaves_on is null or unit_totals.counts_from_{{ seconds }} < unit_totals.leaves_on)
     {%- endfor %}
 ),

@@ -818,10 +818,12 @@ def test_a_funnel_is_completed_by_an_event_that_nothing_else_counts(
     fresh.close()
 
 
+@pytest.mark.parametrize("has_successor", [False, True])
 def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
-    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], has_successor: bool
 ) -> None:
-    """From beyond the lookback: what is stored of the day of its former exposure is not found again."""
+    """From beyond the lookback: what is stored of the day of its former exposure is not found again, or not even missed
+    where another unit came late on that day."""
     start = pd.Timestamp("2024-03-01")
     known = {"experiment_id": "first", "variation_id": "control"}
     exposures = pd.DataFrame(
@@ -838,9 +840,12 @@ def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
         "inputs": ["exposures", "outcomes"],
         "metrics": [metric("visits", "mean", **VISIT, cuped=True, cuped_days=4)],
     }
+    corrected = exposures[(exposures["unit_id"] != "u0") | (exposures["exposed_at"] > start + 6 * DAY)]
+    if has_successor:
+        corrected = pd.concat([corrected, exposures.iloc[[0]].assign(unit_id="u21")])
     warehouse = warehouse_factory(engine)
     warehouse.load("outcomes", events)
-    for rows in (exposures, exposures[(exposures["unit_id"] != "u0") | (exposures["exposed_at"] > start + 6 * DAY)]):
+    for rows in (exposures, corrected):
         warehouse.load("exposures", rows)
         warehouse.dbt("run", vars=configuration, select=["+experiment_results"])
     result = warehouse.mart("experiment_results").query("dimension_name == 'all'")
@@ -879,6 +884,41 @@ def test_a_unit_whose_old_entry_moves_counts_once(
     assert_same(grown["experiment_results"], fresh["experiment_results"], KEY)
     assert_same(grown["experiment_results_daily"], fresh["experiment_results_daily"], [*KEY, "as_of_date"])
     assert len(grown["experiment_results"]) > 0
+    warehouse.close()
+
+
+def test_what_comes_late_makes_no_other_unit_of_one(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """An earlier exposure of the same day, from another country and from beyond the lookback: every kind of metric goes
+    on to count the unit as it entered."""
+    start = pd.Timestamp("2024-03-01")
+    exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
+    exposures["variation_id"], exposures["country"] = ["control", "treatment"] * 10, "fr"
+    exposures["exposed_at"] = start + pd.Timedelta(days=5, hours=12)
+    exposures.loc[19, "exposed_at"] = start + pd.Timedelta(days=20)
+    late = exposures.iloc[[0]].assign(exposed_at=start + pd.Timedelta(days=5, hours=6), country="de")
+    events = pd.DataFrame(
+        [(f"v{day}.{number}", f"u{number}", day) for day in range(22) for number in range(20)],
+        columns=["outcome_id", "unit_id", "day"],
+    )
+    events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
+    capped = metric("visits_capped", "mean", **VISIT, cap={"kind": "percentile", "value": 0.9})
+    configuration = {
+        "inputs": ["exposures", "outcomes"],
+        "dimensions": ["country"],
+        "metrics": [metric("visits", "mean", **VISIT), capped],
+    }
+    warehouse = warehouse_factory(engine)
+    warehouse.load("outcomes", events)
+    for rows in (exposures, pd.concat([exposures, late])):
+        warehouse.load("exposures", rows)
+        warehouse.dbt("run", vars=configuration, select=["+experiment_results", "+experiment_results_daily"])
+    for name in ("experiment_results", "experiment_results_daily"):
+        slices = warehouse.mart(name).query("dimension_name == 'country'")
+        assert set(slices["metric_name"]) == {"visits", "visits_capped"}
+        assert set(slices["dimension_value"]) == {"fr"}
+        assert set(slices["units_control"]) == {10}
     warehouse.close()
 
 

@@ -181,6 +181,7 @@ def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -
         from raw.outcomes
         inner join {days} as days
             on outcomes.unit_id = days.unit_id and cast(outcomes.occurred_at as date) = days.activity_date
+        where outcomes.event_name = 'task_complete'
         order by outcomes.occurred_at desc, outcomes.outcome_id
         limit 1
         """
@@ -188,7 +189,7 @@ def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -
     date = event["occurred_at"].iloc[0].date()
     before, files_before = read(spark, "int_unit_days"), set(spark.sql(f"select * from {days}").inputFiles())
     mine = event["unit_id"].iloc[0]
-    # All that the unit did on the day once more: some of it counts for a metric.
+    # All that the unit did on the day once more: tasks_per_user counts the task.
     same = spark.table("raw.outcomes").where(f"unit_id = '{mine}' and cast(occurred_at as date) = date '{date}'")
     more = same.toPandas().assign(outcome_id=lambda rows: "again " + rows["outcome_id"])
     spark.createDataFrame(more, same.schema).write.insertInto("raw.outcomes")

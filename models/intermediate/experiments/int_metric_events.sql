@@ -3,21 +3,8 @@
 {%- set metrics = evalhouse.quantile_metrics('events') -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 
-with exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
-),
-
-experiments as (
-    select * from {{ ref('evalhouse', 'int_experiments') }}
-),
-
-units as (
-    select
-        exposed_units.*,
-        experiments.horizon_at
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+with units as (
+    select * from {{ ref('evalhouse', 'int_entered_units') }}
 ),
 
 watermarks as (
@@ -46,7 +33,6 @@ select
     {%- for dimension in dimensions %}
     units.{{ dimension.name }},
     {%- endfor %}
-    units.excluded_by,
     {%- set seconds = metric.start_seconds + (metric.span_seconds or 0) %}
     {%- set ripe_on = evalhouse.closing_date(evalhouse.shifted('units.first_exposed_at', seconds)) %}
     case when cast(events.fact_time as date) < {{ ripe_on }} then {{ ripe_on }} else cast(events.fact_time as date) end
@@ -75,7 +61,6 @@ select
     {%- for dimension in dimensions %}
     {{ dimension.name }},
     {%- endfor %}
-    excluded_by,
     cast(first_exposed_at as date) as counts_from,
     cast(second_variation_at as date) as counts_until,
     cast(null as {{ evalhouse.type_double() }}) as metric_value

@@ -13,9 +13,9 @@
 {%- set parts = ['slope', 'first', 'last'] -%}
 
 {% if metrics -%}
-with exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null and not is_clustered
+with units as (
+    select * from {{ ref('evalhouse', 'int_entered_units') }}
+    where second_variation_at is null and not is_clustered
 ),
 
 unit_days as (
@@ -58,19 +58,19 @@ experiments as (
 
 cohort as (
     select
-        exposed_units.experiment_id,
-        exposed_units.unit_id,
-        exposed_units.variation_id,
-        exposed_units.phase_number,
-        cast(exposed_units.first_exposed_at as date) as entry_date,
+        units.experiment_id,
+        units.unit_id,
+        units.variation_id,
+        units.phase_number,
+        units.entry_date,
         cast(experiments.cohort_days as {{ double }}) as cohort_days,
         cast(floor(cast(experiments.cohort_days as {{ double }}) / 3) as {{ double }}) as third_of_days
         {%- for fact in facts %},
-        {{ evalhouse.time_added('day', 'experiments.cohort_days', 'cast(exposed_units.first_exposed_at as date)') }}
+        {{ evalhouse.time_added('day', 'experiments.cohort_days', 'units.entry_date') }}
         < experiments.{{ fact }}_incomplete_date as is_complete_in_{{ fact }}
         {%- endfor %}
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    from units
+    inner join experiments on units.experiment_id = experiments.experiment_id
 ),
 
 cohort_sizes as (
@@ -99,10 +99,16 @@ numbered_days as (
         on cohort.experiment_id = unit_days.experiment_id
         and cohort.unit_id = unit_days.unit_id
         and unit_days.activity_date > cohort.entry_date
-    where
+    where (
+        {%- for fact in facts %}
+        {{ 'or ' if not loop.first }}cohort.is_complete_in_{{ fact }}
+        {%- endfor %}
+    )
+    and (
         {%- for metric in metrics %}
         {{ 'or ' if not loop.first }}unit_days.{{ metric.numerator }} is not null
         {%- endfor %}
+    )
 ),
 
 -- What a day of one unit adds to its own least-squares slope.

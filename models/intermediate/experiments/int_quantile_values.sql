@@ -35,7 +35,7 @@ metric_values as (
         {%- endfor %}
         metric_value
     from metric_events
-    where excluded_by is null
+    where counts_until is null
     {%- for metric in unit_quantile_metrics %}
 
     union all

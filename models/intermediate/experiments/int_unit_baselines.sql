@@ -32,6 +32,21 @@ marked_days as (
     {{ evalhouse.marked_days('entry_date') | indent(4) }}
 ),
 
+{%- if is_incremental() %}
+
+-- A unit enters once: one that stands on a day that is not replaced stays there.
+entered_before as (
+    select
+        stored_units.experiment_id,
+        stored_units.unit_id
+    from {{ this }} as stored_units
+    inner join experiments
+        on stored_units.experiment_id = experiments.experiment_id
+        and stored_units.entry_date < experiments.rebuilt_from
+    where stored_units.unit_id <> ''
+),
+{%- endif %}
+
 units as (
     select
         exposed_units.experiment_id,
@@ -43,7 +58,16 @@ units as (
         experiments.horizon_at
     from exposed_units
     inner join experiments on exposed_units.experiment_id = experiments.experiment_id
-    where cast(exposed_units.first_exposed_at as date) >= experiments.rebuilt_from
+    {%- if is_incremental() %}
+    left join entered_before
+        on exposed_units.experiment_id = entered_before.experiment_id
+        and exposed_units.unit_id = entered_before.unit_id
+    {%- endif %}
+    where
+        cast(exposed_units.first_exposed_at as date) >= experiments.rebuilt_from
+        {%- if is_incremental() %}
+        and entered_before.unit_id is null
+        {%- endif %}
 ),
 
 {%- if not totals %}
@@ -68,16 +92,24 @@ all_events as (
     {{ evalhouse.stacked_measures(measures) | indent(4) }}
 ),
 
-earliest_read as (
-    select min(read_from) as read_from
-    from units
+events as (
+    select * from all_events
+    where fact_time >= (select min(read_from) from units)
 ),
 
-events as (
-    select all_events.*
-    from all_events
-    cross join earliest_read
-    where all_events.fact_time >= earliest_read.read_from
+sums as (
+    select
+        units.experiment_id,
+        units.unit_id
+        {%- for total in totals %},
+        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
+        {%- endfor %}
+    from units
+    inner join events
+        on units.unit_id = events.fact_unit_id
+        and events.fact_time >= units.read_from
+        and events.fact_time < units.first_exposed_at
+    group by units.experiment_id, units.unit_id
 ),
 
 baselines as (
@@ -86,17 +118,12 @@ baselines as (
         units.unit_id,
         {{ evalhouse.qualified('units', attributes | join(', ')) }}
         {%- for total in totals %},
-        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
+        {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
         {%- endfor %}
     from units
-    left join events
-        on units.unit_id = events.fact_unit_id
-        and events.fact_time >= units.read_from
-        and events.fact_time < units.first_exposed_at
-    group by
-        units.experiment_id,
-        units.unit_id,
-        {{ evalhouse.qualified('units', attributes | join(', ')) }}
+    left join sums
+        on units.experiment_id = sums.experiment_id
+        and units.unit_id = sums.unit_id
 )
 {%- endif %}
 

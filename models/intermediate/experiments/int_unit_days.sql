@@ -80,16 +80,9 @@ events as (
 ),
 {%- else %}
 
-earliest_read as (
-    select min(read_from) as read_from
-    from units
-),
-
 events as (
-    select all_events.*
-    from all_events
-    cross join earliest_read
-    where all_events.fact_time >= earliest_read.read_from
+    select * from all_events
+    where fact_time >= (select min(read_from) from units)
 ),
 {%- endif %}
 

@@ -3,23 +3,8 @@
 {%- set funnels = evalhouse.metric_plan().metrics | selectattr('type', 'equalto', 'funnel') | list -%}
 {%- set facts = funnels | map(attribute='fact') | unique | list -%}
 
-with exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
-),
-
-experiments as (
-    select * from {{ ref('evalhouse', 'int_experiments') }}
-),
-
-units as (
-    select
-        exposed_units.experiment_id,
-        exposed_units.unit_id,
-        exposed_units.first_exposed_at,
-        experiments.horizon_at
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+with units as (
+    select * from {{ ref('evalhouse', 'int_entered_units') }}
 )
 
 {%- for fact in facts %}

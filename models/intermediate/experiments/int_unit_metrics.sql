@@ -1,19 +1,14 @@
 {#- One row per analysed unit, one column per metric part: what its days come to. -#}
 {%- set plan = evalhouse.metric_plan() -%}
 {%- set totals_after = plan.totals | selectattr('period', 'equalto', 'after') | list -%}
-{%- set totals_before = plan.totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['variation_id', 'cluster_id', 'phase_number', 'first_exposed_at', 'horizon_at']
     + dimensions | map(attribute='name') | list -%}
 {%- set funnels = plan.metrics | selectattr('type', 'equalto', 'funnel') | list -%}
 
-with exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null
-),
-
-experiments as (
-    select * from {{ ref('evalhouse', 'int_experiments') }}
+with units as (
+    select * from {{ ref('evalhouse', 'int_entered_units') }}
+    where second_variation_at is null
 ),
 
 {%- if funnels %}
@@ -23,24 +18,12 @@ funnels as (
 ),
 {%- endif %}
 
-units as (
-    select
-        exposed_units.*,
-        experiments.horizon_at
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
-),
-
 watermarks as (
     {{ evalhouse.fact_watermarks(plan.facts) | indent(4) }}
 ),
 
 unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
-),
-
-baselines as (
-    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
 ),
 
 sums as (
@@ -60,18 +43,10 @@ unit_totals as (
         {%- for total in totals_after %},
         {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
         {%- endfor %}
-        {%- for total in totals_before %},
-        baselines.{{ total.name }}
-        {%- endfor %}
     from units
     left join sums
         on units.experiment_id = sums.experiment_id
         and units.unit_id = sums.unit_id
-    left join baselines
-        on units.experiment_id = baselines.experiment_id
-        and units.unit_id = baselines.unit_id
-        and cast(units.first_exposed_at as date) = baselines.entry_date
-    where {{ evalhouse.has_entered() }}
 ),
 
 final as (

@@ -22,27 +22,8 @@ with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_days') }}
 ),
 
-baselines as (
-    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
-),
-
-exposed_units as (
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
-    where excluded_by is null or excluded_by = 'several_variations'
-),
-
-experiments as (
-    select * from {{ ref('evalhouse', 'int_experiments') }}
-),
-
 units as (
-    select
-        exposed_units.*,
-        cast(exposed_units.first_exposed_at as date) as entry_date,
-        experiments.horizon_at,
-        experiments.as_of_at
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    select * from {{ ref('evalhouse', 'int_entered_units') }}
     {%- if not metrics %}
     where 1 = 0
     {%- endif %}
@@ -105,7 +86,7 @@ steps as (
         ) as {{ total.name }}
         {%- endfor %}
         {%- for total in totals_before %},
-        baselines.{{ total.name }}
+        units.{{ total.name }}
         {%- endfor %}
     from step_dates
     inner join units
@@ -115,11 +96,6 @@ steps as (
         on step_dates.experiment_id = unit_days.experiment_id
         and step_dates.unit_id = unit_days.unit_id
         and step_dates.valid_from = unit_days.activity_date
-    left join baselines
-        on step_dates.experiment_id = baselines.experiment_id
-        and step_dates.unit_id = baselines.unit_id
-        and units.entry_date = baselines.entry_date
-    where {{ evalhouse.has_entered() }}
 ),
 
 unit_totals as (
