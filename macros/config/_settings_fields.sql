@@ -78,6 +78,7 @@
                 'is_unknown_variation', 'excluded_by', 'rejected_by', 'dimension_name', 'dimension_value',
                 'metric_name', 'metric_value', 'analysed_units', 'units', 'entry_date', 'activity_date', 'change_date',
                 'next_date', 'definition_hash', 'day_state', 'leaves_on', 'rebuilt_from', 'metric_number', 'sign',
+                'experiment_number', 'second_variation_at', 'as_of_at',
                 'y', 'd', 'x', 'w',
                 'group', 'order', 'select', 'from', 'where', 'having', 'limit', 'union', 'case', 'when', 'then', 'else',
                 'end', 'and', 'or', 'not', 'null', 'in', 'is', 'as', 'on', 'join', 'distinct', 'user', 'table',

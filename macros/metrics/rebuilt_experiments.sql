@@ -67,6 +67,7 @@ registered_phases as (
 defined as (
     select
         all_experiments.experiment_id,
+        all_experiments.experiment_number,
         all_experiments.horizon_at,
         all_experiments.as_of_at,
         all_experiments.is_clustered,

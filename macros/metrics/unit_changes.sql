@@ -1,7 +1,7 @@
 {#-
     CTEs that say how each unit's values change from day to day, of metrics whose values only change with an event of
-    the unit, a window that ends, or its leaving. On top of `experiments` (experiment_id, rebuilt_from): only changes
-    from that day on are wanted.
+    the unit, a window that ends, or its leaving. On top of `experiments` (int_experiments and rebuilt_from): only
+    changes from that day on are wanted.
 
     - unit_moves, wide, one row per unit and day on which it begins to count (sign 1: with no event yet) or ceases to
       (sign -1: with all it had). In the newest data a unit does not count before its sources reach over its window: it
@@ -324,45 +324,46 @@ unit_moves as (
 {{ metric.name }}_running as (
     {%- if metric.type == 'funnel' %}
     select
-        experiment_id,
-        unit_id,
-        cast({{ metric.name }}__reached_at as date) as activity_date,
+        experiments.experiment_number,
+        funnels.unit_id,
+        cast(funnels.{{ metric.name }}__reached_at as date) as activity_date,
         cast(null as date) as next_date,
         cast(1 as {{ double }}) as numerator,
         cast(null as {{ double }}) as earlier_numerator
     from funnels
-    where {{ metric.name }}__reached_at is not null
+    inner join experiments on funnels.experiment_id = experiments.experiment_id
+    where funnels.{{ metric.name }}__reached_at is not null
     {%- else %}
     -- What holds on a day and what held before the next come from the same sum, so that they cancel to the last digit.
     select
-        experiment_id,
-        unit_id,
-        activity_date,
+        experiments.experiment_number,
+        unit_days.unit_id,
+        unit_days.activity_date,
         {%- if metric.start_seconds + (metric.span_seconds or 0) > 0 %}
-        lead(activity_date) over (partition by experiment_id, unit_id order by activity_date) as next_date
+        lead(unit_days.activity_date) over (
+            partition by experiments.experiment_number, unit_days.unit_id order by unit_days.activity_date
+        ) as next_date
         {%- else %}
         cast(null as date) as next_date
         {%- endif %}
         {%- for name, total in columns if total %},
         {%- set aggregate = 'max' if total in maxima else 'sum' %}
-        {{ aggregate }}({{ total }}) over (
-            partition by experiment_id, unit_id order by activity_date
+        {{ aggregate }}(unit_days.{{ total }}) over (
+            partition by experiments.experiment_number, unit_days.unit_id order by unit_days.activity_date
             rows between unbounded preceding and current row
         ) as {{ name }},
-        {{ aggregate }}({{ total }}) over (
-            partition by experiment_id, unit_id order by activity_date
+        {{ aggregate }}(unit_days.{{ total }}) over (
+            partition by experiments.experiment_number, unit_days.unit_id order by unit_days.activity_date
             rows between unbounded preceding and 1 preceding
         ) as earlier_{{ name }}
         {%- endfor %}
-    from {{ unit_days }}
+    from {{ unit_days }} as unit_days
+    inner join experiments on unit_days.experiment_id = experiments.experiment_id
     where
-        experiment_id in (select experiment_id from experiments)
-        and (
-            {{ metric.numerator }} is not null
-            {%- if metric.denominator_total %}
-            or {{ metric.denominator_total }} is not null
-            {%- endif %}
-        )
+        unit_days.{{ metric.numerator }} is not null
+        {%- if metric.denominator_total %}
+        or unit_days.{{ metric.denominator_total }} is not null
+        {%- endif %}
     {%- endif %}
 ),
 {%- endfor %}
@@ -371,7 +372,7 @@ running as (
     {%- if not metrics %}
     select
         0 as metric_number,
-        experiment_id,
+        0 as experiment_number,
         unit_id,
         activity_date,
         activity_date as next_date
@@ -385,7 +386,7 @@ running as (
     {{ 'union all' if not loop.first }}
     select
         {{ loop.index }} as metric_number,
-        experiment_id,
+        experiment_number,
         unit_id,
         activity_date,
         next_date,
@@ -406,6 +407,7 @@ running as (
 dated_steps as (
     select
         running.*,
+        members.experiment_id,
         {%- for attribute in attributes %}
         members.{{ attribute }},
         {%- endfor %}
@@ -427,7 +429,7 @@ dated_steps as (
         {%- endfor %}
     from running
     inner join members
-        on running.experiment_id = members.experiment_id
+        on running.experiment_number = members.experiment_number
         and running.unit_id = members.unit_id
 ),
 
@@ -436,6 +438,7 @@ unit_steps as (
     select
         metric_number,
         experiment_id,
+        experiment_number,
         unit_id,
         {%- for attribute in attributes %}
         {{ attribute }},
@@ -484,6 +487,7 @@ unit_steps as (
 {%- set attributes = ['variation_id', 'phase_number', 'cluster_id'] + dimensions | map(attribute='name') | list -%}
 select
     entered.experiment_id,
+    experiments.experiment_number,
     entered.unit_id
     {%- for attribute in attributes %},
     entered.{{ attribute }}
@@ -530,6 +534,8 @@ where
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set dated_key = key + ['change_date'] -%}
 {%- set columns = dated_key + dimensions | map(attribute='name') | list -%}
+{%- set dated_step_key = ['experiment_number'] + dated_key | reject('equalto', 'experiment_id') | list -%}
+{%- set step_columns = dated_step_key + dimensions | map(attribute='name') | list -%}
 {%- set labelled_key = dated_key + ['dimension_name', 'dimension_value'] -%}
 {%- set names = evalhouse.step_sum_names() -%}
 {#- Units that count from the start go on to count, with the covariates that they had: these sums stand still. -#}
@@ -574,8 +580,8 @@ constants as (
     {%- for metric in metrics %}
     {{ 'union all' if not loop.first }}
     select
-        experiment_id,
-        variation_id,
+        experiments.experiment_number,
+        bounds.variation_id,
         {{ loop.index }} as metric_number,
         {{ evalhouse.has_zeros_apart(metric) }} as tells_zeros
         {%- for part in ['y', 'd', 'x', 'w'] %},
@@ -589,10 +595,11 @@ constants as (
             else 'cast(0 as ' ~ double ~ ')' }} as usual_{{ part }}
         {%- endfor %}
     from bounds
+    inner join experiments on bounds.experiment_id = experiments.experiment_id
     {%- endfor %}
     {%- if not metrics %}
     select
-        experiment_id,
+        0 as experiment_number,
         variation_id,
         0 as metric_number,
         false as tells_zeros
@@ -607,7 +614,7 @@ constants as (
 centred_steps as (
     select
         unit_steps.metric_number,
-        {{ evalhouse.qualified('unit_steps', columns | join(', ')) }}
+        {{ evalhouse.qualified('unit_steps', step_columns | join(', ')) }}
         {%- for age in ['', 'earlier_'] %}
         {%- set y = 'unit_steps.' ~ age ~ 'y' %},
         case when {{ y }} is not null then 1 else 0 end as {{ age }}n,
@@ -626,7 +633,7 @@ centred_steps as (
         {%- endfor %}
     from unit_steps
     inner join constants
-        on unit_steps.experiment_id = constants.experiment_id
+        on unit_steps.experiment_number = constants.experiment_number
         and unit_steps.variation_id = constants.variation_id
         and unit_steps.metric_number = constants.metric_number
 ),
@@ -634,7 +641,7 @@ centred_steps as (
 grouped_steps as (
     select
         metric_number,
-        {{ columns | join(',\n        ') }}
+        {{ step_columns | join(',\n        ') }}
         {%- for name in stepping %},
         {%- if name | length == 1 %}
         sum({{ name }} - earlier_{{ name }}) as {{ name }}
@@ -643,15 +650,22 @@ grouped_steps as (
         {%- endif %}
         {%- endfor %}
     from centred_steps
-    group by {{ evalhouse.dimension_grouping_sets(['metric_number'] + dated_key, dimensions) }}
+    group by {{ evalhouse.dimension_grouping_sets(['metric_number'] + dated_step_key, dimensions) }}
 ),
 
 step_sums as (
     select
         {{ evalhouse.dimension_labels(dimensions) | indent(8) }},
         {{ evalhouse.name_of_number(metrics) }} as metric_name,
+        numbers.experiment_id,
         grouped_steps.*
     from grouped_steps
+    inner join (
+        select
+            experiment_id,
+            experiment_number
+        from experiments
+    ) as numbers on grouped_steps.experiment_number = numbers.experiment_number
 ),
 
 all_sums as (

@@ -62,6 +62,8 @@ exposed as (
 
 select
     listed.experiment_id,
+    -- To group and join by in place of the text, within one statement: another run may number them otherwise.
+    cast(row_number() over (order by listed.experiment_id) as {{ dbt.type_int() }}) as experiment_number,
     controls.control_variation_id,
     coalesce(controls.variations, 0) as variations,
     registry.experiment_id is not null as is_registered,

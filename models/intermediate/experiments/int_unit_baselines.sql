@@ -97,33 +97,23 @@ events as (
     where fact_time >= (select min(read_from) from units)
 ),
 
-sums as (
-    select
-        units.experiment_id,
-        units.unit_id
-        {%- for total in totals %},
-        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
-        {%- endfor %}
-    from units
-    inner join events
-        on units.unit_id = events.fact_unit_id
-        and events.fact_time >= units.read_from
-        and events.fact_time < units.first_exposed_at
-    group by units.experiment_id, units.unit_id
-),
-
 baselines as (
     select
         units.experiment_id,
         units.unit_id,
         {{ evalhouse.qualified('units', attributes | join(', ')) }}
         {%- for total in totals %},
-        {{ 'coalesce(sums.' ~ total.name ~ ', 0) as ' if total.aggregate == 'days' else 'sums.' }}{{ total.name }}
+        cast({{ evalhouse.unit_total(total, 'units', 'events') }} as {{ double }}) as {{ total.name }}
         {%- endfor %}
     from units
-    left join sums
-        on units.experiment_id = sums.experiment_id
-        and units.unit_id = sums.unit_id
+    left join events
+        on units.unit_id = events.fact_unit_id
+        and events.fact_time >= units.read_from
+        and events.fact_time < units.first_exposed_at
+    group by
+        units.experiment_id,
+        units.unit_id,
+        {{ evalhouse.qualified('units', attributes | join(', ')) }}
 )
 {%- endif %}
 
