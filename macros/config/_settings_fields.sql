@@ -70,7 +70,7 @@
         'input': {'choices': inputs, 'allowed': inputs | join(', ')},
         'source_tables': source_tables,
         'dimension': {
-            'pattern': column.pattern,
+            'pattern': '(?!(?:total|counts_from|is_unripe)_[0-9]+$)' ~ column.pattern,
             'reserved': [
                 'all', 'experiment_id', 'variation_id', 'unit_id', 'exposed_at', 'cluster_id', 'exposure_kind',
                 'session_id', 'trace_id', 'loaded_at', 'stage', 'started_at', 'ended_at', 'horizon_at', 'phase_number',
@@ -78,7 +78,8 @@
                 'is_unknown_variation', 'excluded_by', 'rejected_by', 'dimension_name', 'dimension_value',
                 'metric_name', 'metric_value', 'analysed_units', 'units', 'entry_date', 'activity_date', 'change_date',
                 'next_date', 'definition_hash', 'day_state', 'leaves_on', 'rebuilt_from', 'metric_number', 'sign',
-                'experiment_number', 'second_variation_at', 'as_of_at',
+                'experiment_number', 'second_variation_at', 'as_of_at', 'read_from', 'counts_from', 'counts_until',
+                'departs_on',
                 'y', 'd', 'x', 'w',
                 'group', 'order', 'select', 'from', 'where', 'having', 'limit', 'union', 'case', 'when', 'then', 'else',
                 'end', 'and', 'or', 'not', 'null', 'in', 'is', 'as', 'on', 'join', 'distinct', 'user', 'table',

@@ -187,3 +187,14 @@ where
     or (stored_days.{{ date_column }} >= experiments.rebuilt_from and day_states.activity_date is null)
 {%- endif %}
 {%- endmacro %}
+
+{#- What int_unit_baselines and int_unit_days are made of, as their definition: of both, because a unit that enters when
+    all is read again must have its days, and one whose days are stored must have entered. -#}
+{% macro unit_definition() -%}
+    {%- set plan = evalhouse.metric_plan() -%}
+    {%- set settings = evalhouse.settings() -%}
+    {{ return([
+        plan.measures, plan.totals, evalhouse.exposure_dimensions(), settings.facts, settings.raw_schema,
+        settings.source_tables
+    ]) }}
+{%- endmacro %}

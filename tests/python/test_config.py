@@ -107,6 +107,8 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"dimensions": ["country", "country"]}, "dimensions[1] is 'country'; remove it, it is named already"),
     ({"dimensions": ["country name"]}, f"dimensions[0] is 'country name'; allowed: {DIMENSION}"),
     ({"dimensions": ["unit_id"]}, f"dimensions[0] is 'unit_id'; allowed: {DIMENSION}"),
+    ({"dimensions": ["read_from"]}, f"dimensions[0] is 'read_from'; allowed: {DIMENSION}"),
+    ({"dimensions": ["total_1"]}, f"dimensions[0] is 'total_1'; allowed: {DIMENSION}"),
     ({"dimensions": [1]}, f"dimensions[0] is 1; allowed: {DIMENSION}"),
     (
         {"dimensions": ["country"], "protected_dimensions": ["Country"]},

@@ -838,7 +838,10 @@ def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
     events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
     configuration = {
         "inputs": ["exposures", "outcomes"],
-        "metrics": [metric("visits", "mean", **VISIT, cuped=True, cuped_days=4)],
+        "metrics": [
+            metric("visits", "mean", **VISIT, cuped=True, cuped_days=4),
+            metric("visits_3d", "mean", **VISIT, window_hours=72),
+        ],
     }
     corrected = exposures[(exposures["unit_id"] != "u0") | (exposures["exposed_at"] > start + 6 * DAY)]
     if has_successor:
@@ -848,7 +851,9 @@ def test_a_unit_whose_old_exposure_is_taken_back_counts_once(
     for rows in (exposures, corrected):
         warehouse.load("exposures", rows)
         warehouse.dbt("run", vars=configuration, select=["+experiment_results"])
-    result = warehouse.mart("experiment_results").query("dimension_name == 'all'")
+    results = warehouse.mart("experiment_results").query("dimension_name == 'all'")
+    assert set(results.query("metric_name == 'visits_3d'")["value_control"].round(9)) == {4}
+    result = results.query("metric_name == 'visits'")
     assert list(zip(result["units_control"], result["units_treatment"], strict=True)) == [(11, 10)]
     warehouse.close()
 
@@ -887,22 +892,28 @@ def test_a_unit_whose_old_entry_moves_counts_once(
     warehouse.close()
 
 
-def test_what_comes_late_makes_no_other_unit_of_one(
-    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
-) -> None:
-    """An earlier exposure of the same day, from another country and from beyond the lookback: every kind of metric goes
-    on to count the unit as it entered."""
+def old_units_and_visits() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Twenty units that entered sixteen days before the newest data, one of them a day before, with a visit a day."""
     start = pd.Timestamp("2024-03-01")
     exposures = pd.DataFrame({"experiment_id": "first", "unit_id": [f"u{number}" for number in range(20)]})
     exposures["variation_id"], exposures["country"] = ["control", "treatment"] * 10, "fr"
     exposures["exposed_at"] = start + pd.Timedelta(days=5, hours=12)
     exposures.loc[19, "exposed_at"] = start + pd.Timedelta(days=20)
-    late = exposures.iloc[[0]].assign(exposed_at=start + pd.Timedelta(days=5, hours=6), country="de")
     events = pd.DataFrame(
-        [(f"v{day}.{number}", f"u{number}", day) for day in range(22) for number in range(20)],
+        [(f"v{day}.{number}", f"u{number}", day) for day in range(25) for number in range(28)],
         columns=["outcome_id", "unit_id", "day"],
     )
     events["event_name"], events["occurred_at"] = "visit", start + pd.to_timedelta(events.pop("day"), unit="D")
+    return exposures, events
+
+
+def test_what_comes_late_makes_no_other_unit_of_one(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """An earlier exposure of the same day, from another country and from beyond the lookback: every kind of metric goes
+    on to count the unit as it entered."""
+    exposures, events = old_units_and_visits()
+    late = exposures.iloc[[0]].assign(exposed_at=pd.Timestamp("2024-03-06T06:00:00"), country="de")
     capped = metric("visits_capped", "mean", **VISIT, cap={"kind": "percentile", "value": 0.9})
     configuration = {
         "inputs": ["exposures", "outcomes"],
@@ -919,6 +930,68 @@ def test_what_comes_late_makes_no_other_unit_of_one(
         assert set(slices["metric_name"]) == {"visits", "visits_capped"}
         assert set(slices["dimension_value"]) == {"fr"}
         assert set(slices["units_control"]) == {10}
+    warehouse.close()
+
+
+@pytest.mark.parametrize(("days", "hours"), [(5, 6), (8, 0)], ids=["before_the_first", "after_the_first"])
+def test_a_second_variation_that_comes_late_is_noticed(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], days: int, hours: int
+) -> None:
+    """From beyond the lookback: what the unit has done since it left is taken back, for every kind of metric."""
+    exposures, events = old_units_and_visits()
+    at = pd.Timestamp("2024-03-01") + pd.Timedelta(days=days, hours=hours)
+    late = pd.concat([exposures, exposures.iloc[[0]].assign(exposed_at=at, variation_id="treatment")])
+    capped = metric("visits_capped", "mean", **VISIT, cap={"kind": "percentile", "value": 0.99})
+    configuration = {"inputs": ["exposures", "outcomes"], "metrics": [metric("visits", "mean", **VISIT), capped]}
+    warehouse, marts = warehouse_factory(engine), []
+    for rows, until, command in ((exposures, 22, "run"), (late, 22, "run"), (late, 25, "run"), (late, 25, "fresh")):
+        warehouse.load("exposures", rows)
+        warehouse.load("outcomes", events[events["occurred_at"] < pd.Timestamp("2024-03-01") + until * DAY])
+        warehouse.dbt(
+            "run" if command == "run" else "run --full-refresh",
+            vars=configuration,
+            select=["+experiment_results", "+experiment_results_daily"],
+        )
+        marts.append({name: warehouse.mart(name) for name in ("experiment_results", "experiment_results_daily")})
+    _, _, grown, fresh = marts
+    assert_same(grown["experiment_results"], fresh["experiment_results"], KEY)
+    assert_same(grown["experiment_results_daily"], fresh["experiment_results_daily"], [*KEY, "as_of_date"])
+    assert set(fresh["experiment_results"]["units_control"]) == {9}
+    warehouse.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, {"dimensions": ["country"]}), ({"cuped_days": 3}, {"cuped_days": 4})],
+    ids=["dimension", "days_before"],
+)
+def test_a_unit_that_a_rebuild_lets_in_has_its_days(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Late units count once all is read again for another reason, and then with everything they did."""
+    exposures, events = old_units_and_visits()
+    late = pd.concat([exposures] + [exposures.iloc[[0]].assign(unit_id=f"u{number}") for number in range(20, 28)])
+    warehouse, marts = warehouse_factory(engine), []
+    warehouse.load("outcomes", events)
+    runs = (
+        (exposures, before, "run"),
+        (late, before, "run"),
+        (late, after, "run"),
+        (late, after, "run --full-refresh"),
+    )
+    for rows, change, command in runs:
+        cuped = {"cuped": True, "cuped_days": change["cuped_days"]} if "cuped_days" in change else {}
+        configuration = {
+            "inputs": ["exposures", "outcomes"],
+            "dimensions": change.get("dimensions", []),
+            "metrics": [metric("visits", "mean", **VISIT, **cuped)],
+        }
+        warehouse.load("exposures", rows)
+        warehouse.dbt(command, vars=configuration, select=["+experiment_results"])
+        marts.append(warehouse.mart("experiment_results"))
+    assert set(marts[1]["units_control"]) == {10}
+    assert set(marts[2]["units_control"]) == {18}
+    assert_same(marts[2], marts[3], KEY)
     warehouse.close()
 
 

@@ -15,10 +15,7 @@
 {%- set arm = ['experiment_id', 'variation_id', 'phase_number'] -%}
 {%- set constants = evalhouse.stepwise_constants() -%}
 {%- set constant_columns = ['centre_y', 'centre_d', 'centre_x', 'centre_w', 'mean_x', 'mean_w'] -%}
-{%- set definition = [
-    metrics, plan.measures, plan.totals, evalhouse.exposure_dimensions(), settings.facts, settings.raw_schema,
-    settings.source_tables
-] -%}
+{%- set definition = [metrics, evalhouse.unit_definition()] -%}
 
 with {{ evalhouse.rebuilt_experiments(definition, sources, 'change_date', 'variation_id') }}
 

@@ -1,5 +1,5 @@
 {#- Units that count, or did until they saw a second variation, as they were when they entered: what comes later than
-    the lookback does not make another unit of them. -#}
+    the lookback does not make another unit of them. When they leave is what the exposures say now. -#}
 {{ config(materialized='ephemeral') }}
 {%- set totals = evalhouse.metric_plan().totals | selectattr('period', 'equalto', 'before') | list -%}
 {%- set attributes = ['first_exposed_at', 'variation_id', 'phase_number', 'cluster_id']

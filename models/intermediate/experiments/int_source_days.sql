@@ -36,6 +36,17 @@ source_days as (
     {{ evalhouse.source_days() | indent(4) }}
 ),
 
+-- Counted at any age: a unit that leaves on an old day takes back what its later days have added.
+second_variations as (
+    select
+        '(second variations)' as source_name,
+        cast(second_variation_at as date) as activity_date,
+        count(*) as rows_read
+    from exposed_units
+    where second_variation_at is not null
+    group by cast(second_variation_at as date)
+),
+
 {%- if is_incremental() %}
 
 stored_days as (
@@ -59,15 +70,17 @@ source_reach as (
         and stored_days.activity_date = {{ evalhouse.current_look() }}
 ),
 
-entries as (
+counted_units as (
     select
+        source_name,
         activity_date,
-        sum(rows_read) as entries_now,
-        sum(rows_stored) as entries_stored
+        sum(rows_now) as rows_now,
+        sum(rows_stored) as rows_stored
     from (
         select
+            source_name,
             activity_date,
-            rows_read,
+            rows_read as rows_now,
             0 as rows_stored
         from source_days
         where source_name = 'exposures'
@@ -75,24 +88,41 @@ entries as (
         union all
 
         select
+            source_name,
             activity_date,
-            0 as rows_read,
+            rows_read as rows_now,
+            0 as rows_stored
+        from second_variations
+
+        union all
+
+        select
+            source_name,
+            activity_date,
+            0 as rows_now,
             rows_read as rows_stored
         from stored_days
-        where source_name = 'exposures'
+        where source_name in ('exposures', '(second variations)')
     ) as counted
-    group by activity_date
+    group by source_name, activity_date
+),
+
+changed_days as (
+    select counted_units.*
+    from counted_units
+    inner join source_reach
+        on source_reach.source_name = 'exposures'
+        and counted_units.activity_date < source_reach.reaches_from
+    where counted_units.rows_stored <> counted_units.rows_now
 ),
 
 -- Units that were exposed on a day, however old, and no longer are would count there and, if they moved, elsewhere.
 taken_back as (
-    select case when max(entries.entries_stored - entries.entries_now) > 0 then min(entries.activity_date) end
-        as taken_from
-    from entries
-    inner join source_reach
-        on source_reach.source_name = 'exposures'
-        and entries.activity_date < source_reach.reaches_from
-    where entries.entries_stored <> entries.entries_now
+    select min(activity_date) as taken_from
+    from changed_days
+    where
+        source_name = '(second variations)'
+        or (select max(rows_stored - rows_now) from changed_days where source_name = 'exposures') > 0
 ),
 
 checked as (
@@ -139,6 +169,15 @@ days as (
         rows_read,
         content
     from contents
+
+    union all
+
+    select
+        source_name,
+        activity_date,
+        rows_read,
+        cast(null as {{ dbt.type_string() }}) as content
+    from second_variations
 
     union all
 

@@ -17,16 +17,13 @@
 {%- set dimensions = evalhouse.exposure_dimensions() -%}
 {%- set attributes = ['first_exposed_at', 'variation_id', 'phase_number', 'cluster_id']
     + dimensions | map(attribute='name') | list -%}
-{%- set definition = [
-    measures, totals, dimensions, settings.facts, settings.raw_schema, settings.source_tables
-] -%}
 
 with exposed_units as (
     -- Excluded ones too: what excludes them may change later.
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
 ),
 
-{{ evalhouse.rebuilt_experiments(definition, sources, 'entry_date', 'unit_id') }}
+{{ evalhouse.rebuilt_experiments(evalhouse.unit_definition(), sources, 'entry_date', 'unit_id') }}
 
 marked_days as (
     {{ evalhouse.marked_days('entry_date') | indent(4) }}

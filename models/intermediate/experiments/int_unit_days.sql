@@ -19,14 +19,14 @@
     {%- do longest.append(total.delay + total.window) -%}
 {%- endfor -%}
 {%- set longest_seconds = longest | max -%}
-{%- set definition = [measures, totals, settings.facts, settings.raw_schema, settings.source_tables] -%}
 
-with exposed_units as (
+with entered_units as (
     -- Excluded ones too: what excludes them may change later.
-    select * from {{ ref('evalhouse', 'int_exposed_units') }}
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
 ),
 
-{{ evalhouse.rebuilt_experiments(definition, sources, 'activity_date', 'unit_id') }}
+{{ evalhouse.rebuilt_experiments(evalhouse.unit_definition(), sources, 'activity_date', 'unit_id') }}
 
 marked_days as (
     {{ evalhouse.marked_days('activity_date') | indent(4) }}
@@ -34,20 +34,20 @@ marked_days as (
 
 units as (
     select
-        exposed_units.experiment_id,
-        exposed_units.unit_id,
-        exposed_units.first_exposed_at,
-        cast(exposed_units.first_exposed_at as date) as entry_date,
+        entered_units.experiment_id,
+        entered_units.unit_id,
+        entered_units.first_exposed_at,
+        entered_units.entry_date,
         experiments.horizon_at,
         experiments.rebuilt_from,
         -- Where nothing older can change a day from there on, older events need not be read.
         case
-            when cast(exposed_units.first_exposed_at as date) >= experiments.rebuilt_from
-                then {{ evalhouse.shifted('exposed_units.first_exposed_at', earliest_second) }}
+            when entered_units.entry_date >= experiments.rebuilt_from
+                then {{ evalhouse.shifted('entered_units.first_exposed_at', earliest_second) }}
             else cast(experiments.rebuilt_from as {{ dbt.type_timestamp() }})
         end as read_from
-    from exposed_units
-    inner join experiments on exposed_units.experiment_id = experiments.experiment_id
+    from entered_units
+    inner join experiments on entered_units.experiment_id = experiments.experiment_id
 ),
 
 {%- if not totals %}
