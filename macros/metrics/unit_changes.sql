@@ -321,6 +321,13 @@ unit_moves as (
 {%- for metric in metrics %}
 {%- set columns = [['numerator', metric.numerator], ['denominator', metric.denominator_total]] %}
 
+{%- if metric.type != 'funnel' %}
+
+{{ metric.name }}__days as (
+    select * from {{ unit_days }}
+),
+{%- endif %}
+
 {{ metric.name }}_running as (
     {%- if metric.type == 'funnel' %}
     select
@@ -357,7 +364,7 @@ unit_moves as (
             rows between unbounded preceding and 1 preceding
         ) as earlier_{{ name }}
         {%- endfor %}
-    from {{ unit_days }} as unit_days
+    from {{ metric.name }}__days as unit_days
     inner join experiments on unit_days.experiment_id = experiments.experiment_id
     where
         unit_days.{{ metric.numerator }} is not null
