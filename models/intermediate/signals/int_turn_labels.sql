@@ -50,8 +50,10 @@ labels as (
 scaled as (
     select
         *,
-        min(label_value) over (partition by label_source, label_name) as least_value,
-        max(label_value) over (partition by label_source, label_name) as greatest_value
+        (
+            min(label_value) over (partition by label_source, label_name)
+            + max(label_value) over (partition by label_source, label_name)
+        ) / 2 as label_middle
     from labels
 )
 
@@ -60,5 +62,6 @@ select
     label_source,
     label_name,
     label_value,
-    case when label_value > (least_value + greatest_value) / 2 then 1 else 0 end as is_positive
+    label_middle,
+    case when label_value > label_middle then 1 else 0 end as is_positive
 from scaled

@@ -7,86 +7,83 @@
 {%- set fewest_units = 30 -%}
 {%- set fewest_units_of_a_kind = 5 %}
 
-with unit_signals as (
-    select * from {{ ref('evalhouse', 'int_labelled_unit_signals') }}
+with flags as (
+    select * from {{ ref('evalhouse', 'int_labelled_flags') }}
 ),
 
-totals as {{ evalhouse.materialized() }} (
-    select
-        {{ key }},
-        min(signal_kind) as signal_kind,
-        cast(count(*) as {{ double }}) as units,
-        sum(positives) as positives,
-        sum(negatives) as negatives,
-        sum(turns_with) as turns_with,
-        sum(labels) as labels,
-        sum(labels_with) as labels_with,
-        sum(positive_placements) / nullif(sum(positives), 0) as auc,
-        count(case when positives > 0 then 1 end) as units_positive,
-        count(case when negatives > 0 then 1 end) as units_negative,
-        count(case when turns_with > 0 then 1 end) as units_with,
-        count(case when positives + negatives - turns_with > 0 then 1 end) as units_without
-    from unit_signals
-    group by {{ key }}
+numbers as (
+    select * from {{ ref('evalhouse', 'int_labelled_numbers') }}
 ),
 
+-- Numbers have neither slices nor turns with and without.
 described as (
     select
-        *,
-        positives + negatives as turns,
-        labels_with / nullif(turns_with, 0) as mean_with,
-        (labels - labels_with) / nullif(positives + negatives - turns_with, 0) as mean_without
-    from totals
-),
-
-influences as (
-    select
-        {{ evalhouse.qualified('unit_signals', key) }},
-        (unit_signals.positive_placements - described.auc * unit_signals.positives) / nullif(described.positives, 0)
-        + (unit_signals.negative_placements - described.auc * unit_signals.negatives) / nullif(described.negatives, 0)
-            as on_auc,
-        (unit_signals.labels_with - described.mean_with * unit_signals.turns_with) / nullif(described.turns_with, 0)
-        - (
-            unit_signals.labels - unit_signals.labels_with
-            - described.mean_without * (unit_signals.positives + unit_signals.negatives - unit_signals.turns_with)
-        ) / nullif(described.turns - described.turns_with, 0) as on_lift
-    from unit_signals
-    inner join described on {{ evalhouse.joined('unit_signals', 'described', key) }}
-),
-
-errors as {{ evalhouse.materialized() }} (
-    select
         {{ key }},
-        sum(on_auc * on_auc) as auc_squares,
-        sum(on_lift * on_lift) as lift_squares
-    from influences
-    group by {{ key }}
+        signal_kind,
+        units,
+        positives,
+        negatives,
+        turns_with,
+        units_positive,
+        units_negative,
+        units_with,
+        units_without,
+        auc,
+        auc_squares,
+        label_mean,
+        mean_with,
+        mean_without,
+        lift_squares
+    from flags
+
+    union all
+
+    select
+        label_source,
+        label_name,
+        signal_name,
+        'all' as dimension_name,
+        'all' as dimension_value,
+        'number' as signal_kind,
+        units,
+        positives,
+        negatives,
+        cast(null as {{ double }}) as turns_with,
+        units_positive,
+        units_negative,
+        cast(null as {{ dbt.type_bigint() }}) as units_with,
+        cast(null as {{ dbt.type_bigint() }}) as units_without,
+        auc,
+        auc_squares,
+        label_mean,
+        cast(null as {{ double }}) as mean_with,
+        cast(null as {{ double }}) as mean_without,
+        cast(null as {{ double }}) as lift_squares
+    from numbers
 ),
 
 -- The scarcest kind of unit tells how much the error itself can be trusted.
 judged as {{ evalhouse.materialized() }} (
     select
-        described.*,
-        case when described.units > 1 then sqrt(described.units / (described.units - 1) * errors.auc_squares) end
-            as auc_error,
-        case when described.units > 1 then sqrt(described.units / (described.units - 1) * errors.lift_squares) end
-            as lift_error,
+        *,
+        positives + negatives as turns,
+        case when units > 1 then sqrt(units / (units - 1) * auc_squares) end as auc_error,
+        case when units > 1 then sqrt(units / (units - 1) * lift_squares) end as lift_error,
         case
-            when described.signal_kind = 'number' or described.units_with > described.units_without
+            when signal_kind = 'number' or units_with > units_without
                 then case
-                    when described.signal_kind = 'flag' and described.units_without < described.units_positive
-                        and described.units_without < described.units_negative then described.units_without
-                    when described.units_positive < described.units_negative then described.units_positive
-                    else described.units_negative
+                    when signal_kind = 'flag' and units_without < units_positive
+                        and units_without < units_negative then units_without
+                    when units_positive < units_negative then units_positive
+                    else units_negative
                 end
-            when described.units_with < described.units_positive and described.units_with < described.units_negative
-                then described.units_with
-            when described.units_positive < described.units_negative then described.units_positive
-            else described.units_negative
+            when units_with < units_positive and units_with < units_negative
+                then units_with
+            when units_positive < units_negative then units_positive
+            else units_negative
         end as scarcest_units,
         cast({{ evalhouse.settings().analysis.alpha / 2 }} as {{ double }}) as tail
     from described
-    inner join errors on {{ evalhouse.joined('described', 'errors', key) }}
 ),
 
 refused as {{ evalhouse.materialized() }} (
@@ -162,7 +159,7 @@ select
     case when refused.refused_because is null then refused.auc end as auc,
     1 / (1 + {{ evalhouse.exp_safe('log_odds_half_width - log_odds') }}) as auc_ci_lower,
     1 / (1 + {{ evalhouse.exp_safe('-log_odds - log_odds_half_width') }}) as auc_ci_upper,
-    refused.labels / refused.turns as label_mean,
+    refused.label_mean,
     refused.mean_with as label_mean_with_signal,
     refused.mean_without as label_mean_without_signal,
     case when refused.refused_because is null then refused.mean_with - refused.mean_without end as lift,
