@@ -2,6 +2,7 @@
     a sum over eight days needs comes from here by day, so that no unit's day is written once for every day that
     follows. -#}
 {%- set slice = 'model_version, dimension_name, dimension_value' -%}
+{%- set slices = evalhouse.turn_slices() -%}
 {%- set modes = evalhouse.failure_mode_rules() -%}
 {%- set bases = modes | map(attribute='base') | unique | list -%}
 {%- set names = bases + modes | map(attribute='name') | list -%}
@@ -11,26 +12,49 @@ with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
 ),
 
+days_before as (
+    select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
+),
+
 numbers as (
     select * from {{ ref('evalhouse', 'numbers') }}
 ),
 
-pairs as (
+pairs_of_rows as (
     select
         unit_days.turn_date,
-        {{ evalhouse.qualified('unit_days', slice) }},
+        unit_days.model_version,
         unit_days.unit_id,
         {{ dbt.datediff('days_before.turn_date', 'unit_days.turn_date', 'day') }} as days_between,
+        {%- for slice in slices %}
+        case when unit_days.{{ slice.name }} = days_before.{{ slice.name }} then unit_days.{{ slice.name }} end
+            as {{ slice.name }},
+        {%- endfor %}
         {%- for name in names %}
         unit_days.{{ name }}__weight as {{ name }}__now,
         days_before.{{ name }}__weight as {{ name }}__before{{ ',' if not loop.last }}
         {%- endfor %}
     from unit_days
-    inner join unit_days as days_before
+    inner join days_before
         on unit_days.unit_id = days_before.unit_id
-        and {{ evalhouse.joined('unit_days', 'days_before', slice) }}
+        and unit_days.model_version = days_before.model_version
         and unit_days.turn_date > days_before.turn_date
         and days_before.turn_date >= cast({{ a_week_before }} as date)
+),
+
+-- A product of two sums is the sum of the products of their terms: rows of a slice need not be added up by unit first.
+pairs as (
+    {%- for name in ['all'] + slices | map(attribute='name') | list %}
+    {{ 'union all' if not loop.first }}
+    select
+        *,
+        '{{ name }}' as dimension_name,
+        {{ name if name != 'all' else "'all'" }} as dimension_value
+    from pairs_of_rows
+    {%- if name != 'all' %}
+    where {{ name }} is not null
+    {%- endif %}
+    {%- endfor %}
 ),
 
 products as (

@@ -11,6 +11,10 @@ with ranks as (
     select * from {{ ref('evalhouse', 'int_latency_ranks') }}
 ),
 
+latencies as (
+    select * from {{ ref('evalhouse', 'int_latency_values') }}
+),
+
 slices as (
     select * from {{ ref('evalhouse', 'int_latency_slices') }}
 ),
@@ -26,7 +30,7 @@ ranked as (
 estimates as {{ evalhouse.materialized() }} (
     select
         slice_number,
-        count(*) as turns_measured
+        cast(sum(turns) as {{ dbt.type_bigint() }}) as turns_measured
         {%- for name, fraction in quantiles.items() %},
         {{ evalhouse.order_statistic('cast(' ~ fraction ~ ' as ' ~ double ~ ')') }} as {{ name }}
         {%- endfor %}
@@ -36,18 +40,18 @@ estimates as {{ evalhouse.materialized() }} (
 
 unit_counts as (
     select
-        ranked.slice_number,
-        ranked.unit_id,
-        sum(ranked.ranks) as w
+        latencies.slice_number,
+        latencies.unit_id,
+        sum(latencies.ranks) as w
         {%- for name in quantiles %},
         sum(
             -- Between two equal values interpolation may round to a hair below them.
-            case when ranked.metric_value <= estimates.{{ name }} * (1 + 1e-12) then ranked.ranks else 0 end
+            case when latencies.metric_value <= estimates.{{ name }} * (1 + 1e-12) then latencies.ranks else 0 end
         ) as {{ name }}
         {%- endfor %}
-    from ranked
-    inner join estimates on ranked.slice_number = estimates.slice_number
-    group by ranked.slice_number, ranked.unit_id
+    from latencies
+    inner join estimates on latencies.slice_number = estimates.slice_number
+    group by latencies.slice_number, latencies.unit_id
 ),
 
 unit_sums as {{ evalhouse.materialized() }} (

@@ -7,7 +7,7 @@ with flags as (
 ),
 
 unit_days as (
-    select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
+    select * from {{ ref('evalhouse', 'int_unit_slice_days') }}
 ),
 
 turn_sums as (

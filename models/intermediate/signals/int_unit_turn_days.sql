@@ -1,17 +1,15 @@
-{#- What the turns of a unit weigh in every daily rate, one pass over the turns: by day, model version and slice. Only
-    what the error between units needs is kept by unit: everything else is summed by day from the turns themselves. -#}
+{#- What the turns of a unit weigh in every daily rate, one pass over the turns: by day, model version and the values of
+    all slices. Only what the error between units needs is kept by unit: everything else is summed by day from the
+    turns themselves. -#}
 {%- set slices = evalhouse.turn_slices() -%}
-{%- set key = ['turn_date', 'model_version', 'unit_id'] %}
+{%- set key = ['turn_date', 'model_version'] + slices | map(attribute='name') | list + ['unit_id'] %}
 
 with flags as (
     select * from {{ ref('evalhouse', 'int_turn_flags') }}
 )
 
 select
-    turn_date,
-    model_version,
-    {{ evalhouse.dimension_labels(slices) }},
-    unit_id,
+    {{ key | join(',\n    ') }},
     {%- for base in evalhouse.turn_bases_in_use() %}
     sum(case when {{ base.name }}__known then sample_weight else 0e0 end) as {{ base.name }}__weight,
     {%- endfor %}
@@ -20,4 +18,4 @@ select
     {{- ',' if not loop.last }}
     {%- endfor %}
 from flags
-group by {{ evalhouse.dimension_grouping_sets(key, slices) }}
+group by {{ key | join(', ') }}

@@ -1,0 +1,45 @@
+{#- Latency and time to first token of every turn, by day, model version and slice. A turn takes as many ranks as its
+    sample weight, relative to the mean one of the slice. A view: both readers sum it at once. -#}
+{%- set slices = evalhouse.turn_slices() -%}
+{%- set key = 'turn_date, model_version, dimension_name, dimension_value, measure' %}
+
+with turns as (
+    select * from {{ ref('evalhouse', 'turns') }}
+),
+
+slices as (
+    select * from {{ ref('evalhouse', 'int_latency_slices') }}
+),
+
+sliced as (
+    {%- for measure in ['latency_ms', 'ttft_ms'] %}
+    {%- set first_measure = loop.first %}
+    {%- for slice in [none] + slices %}
+    {{ 'union all' if not (first_measure and loop.first) }}
+    select
+        cast(started_at as date) as turn_date,
+        coalesce(model_version, '(missing)') as model_version,
+        {{ "'" ~ slice.name ~ "'" if slice else "'all'" }} as dimension_name,
+        {{ "coalesce(cast(" ~ slice.name ~ " as " ~ dbt.type_string() ~ "), '(missing)')" if slice
+            else "'all'" }} as dimension_value,
+        '{{ measure }}' as measure,
+        unit_id,
+        sample_weight,
+        {{ measure }} as metric_value
+    from turns
+    where {{ measure }} is not null
+    {%- endfor %}
+    {%- endfor %}
+)
+
+select
+    slices.slice_number,
+    sliced.unit_id,
+    sliced.metric_value,
+    case
+        when slices.least_weight = slices.greatest_weight then cast(1 as {{ evalhouse.type_double() }})
+        else sliced.sample_weight * slices.values_in_slice / slices.weight_in_slice
+    end as ranks
+from sliced
+-- Each has a slice; that none is lost by the join is worth saying to planners that expect a handful.
+left join slices on {{ evalhouse.joined('sliced', 'slices', key) }}
