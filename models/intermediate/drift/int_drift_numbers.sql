@@ -2,83 +2,75 @@
     Reference against window for every feature that is a number: where both stand at the reference's deciles, and how
     far apart the two distributions are. The k-th decile is the ceil(n k / 10)-th smallest value of the reference.
 -#}
-{%- set key = 'feature_number, segment_name, segment_value, window_start' %}
+{%- set key = 'feature_number, segment_name, segment_value, window_start' -%}
+{%- set value_key = 'feature_number, segment_name, segment_value, row_date' %}
 
-with drift_values as (
+with values_of_days as (
     select * from {{ ref('evalhouse', 'int_drift_values') }}
-    where number_value is not null
+    where number_value is not null and monitor_name in ({{ evalhouse.drift_monitor_names(one_day=true) }})
+),
+
+values_by_day as (
+    select * from {{ ref('evalhouse', 'int_drift_values') }}
+    where number_value is not null and monitor_name in ({{ evalhouse.drift_monitor_names(one_day=false) }})
+),
+
+counts as (
+    select * from {{ ref('evalhouse', 'int_drift_counts') }}
+),
+
+features as (
+    select * from {{ ref('evalhouse', 'int_drift_features') }}
 ),
 
 window_days as (
     select * from {{ ref('evalhouse', 'int_drift_window_days') }}
 ),
 
+-- One number to sort by: with four columns in its place the windows below take twice as long.
+comparisons as {{ evalhouse.materialized() }} (
+    select
+        {{ key }},
+        row_number() over (order by {{ key }}) as comparison_number
+    from counts
+),
+
+compared_days as {{ evalhouse.materialized() }} (
+    select
+        comparisons.comparison_number,
+        comparisons.feature_number,
+        comparisons.segment_name,
+        comparisons.segment_value,
+        window_days.row_date,
+        window_days.is_reference
+    from comparisons
+    inner join features on comparisons.feature_number = features.feature_number
+    inner join window_days
+        on features.monitor_name = window_days.monitor_name
+        and comparisons.window_start = window_days.window_start
+),
+
 -- Where both sides are one day each, a value is there at most twice already: to group again would cost as much as the
 -- sort that follows.
 points as (
     select
-        drift_values.feature_number,
-        drift_values.segment_name,
-        drift_values.segment_value,
-        window_days.window_start,
-        drift_values.number_value,
-        case when window_days.is_reference then drift_values.row_count else 0e0 end as reference_rows,
-        case when window_days.is_reference then 0e0 else drift_values.row_count end as window_rows
-    from drift_values
-    inner join window_days
-        on drift_values.monitor_name = window_days.monitor_name
-        and drift_values.row_date = window_days.row_date
-    where drift_values.monitor_name in ({{ evalhouse.drift_monitor_names(one_day=true) }})
+        compared_days.comparison_number,
+        values_of_days.number_value,
+        case when compared_days.is_reference then values_of_days.row_count else 0e0 end as reference_rows,
+        case when compared_days.is_reference then 0e0 else values_of_days.row_count end as window_rows
+    from values_of_days
+    inner join compared_days on {{ evalhouse.joined('values_of_days', 'compared_days', value_key) }}
 
     union all
 
     select
-        drift_values.feature_number,
-        drift_values.segment_name,
-        drift_values.segment_value,
-        window_days.window_start,
-        drift_values.number_value,
-        sum(case when window_days.is_reference then drift_values.row_count else 0e0 end) as reference_rows,
-        sum(case when window_days.is_reference then 0e0 else drift_values.row_count end) as window_rows
-    from drift_values
-    inner join window_days
-        on drift_values.monitor_name = window_days.monitor_name
-        and drift_values.row_date = window_days.row_date
-    where drift_values.monitor_name in ({{ evalhouse.drift_monitor_names(one_day=false) }})
-    group by
-        drift_values.feature_number,
-        drift_values.segment_name,
-        drift_values.segment_value,
-        window_days.window_start,
-        drift_values.number_value
-),
-
-totals as (
-    select
-        {{ key }},
-        sum(reference_rows) as reference_n,
-        sum(window_rows) as window_n,
-        min(number_value) as least_value
-    from points
-    group by {{ key }}
-),
-
--- One number to sort by: with four columns in its place the windows below take twice as long.
-comparisons as {{ evalhouse.materialized() }} (
-    select
-        *,
-        row_number() over (order by {{ key }}) as comparison_number
-    from totals
-),
-
-numbered_points as (
-    select
-        comparisons.comparison_number,
-        points.number_value,
-        points.reference_rows,
-        points.window_rows
-    from points
-    inner join comparisons on {{ evalhouse.joined('points', 'comparisons', key) }}
+        compared_days.comparison_number,
+        values_by_day.number_value,
+        sum(case when compared_days.is_reference then values_by_day.row_count else 0e0 end) as reference_rows,
+        sum(case when compared_days.is_reference then 0e0 else values_by_day.row_count end) as window_rows
+    from values_by_day
+    inner join compared_days on {{ evalhouse.joined('values_by_day', 'compared_days', value_key) }}
+    group by compared_days.comparison_number, values_by_day.number_value
 ),
 
 -- Up to a value and all that are equal to it.
@@ -95,32 +87,27 @@ running as (
             partition by comparison_number order by number_value
             range between unbounded preceding and current row
         ) as window_below,
-        lead(number_value) over (partition by comparison_number order by number_value) - number_value as step
-    from numbered_points
+        lead(number_value) over (partition by comparison_number order by number_value) - number_value as step,
+        sum(reference_rows) over (partition by comparison_number) as reference_n,
+        sum(window_rows) over (partition by comparison_number) as window_n,
+        min(number_value) over (partition by comparison_number) as least_value
+    from points
 ),
 
 curves as (
     select
-        running.comparison_number,
-        comparisons.reference_n,
-        running.number_value,
-        running.reference_rows,
+        *,
         -- From the least value, so that values far from zero keep their digits.
-        running.number_value - comparisons.least_value as distance,
-        running.step,
-        running.reference_below,
-        running.window_below,
-        abs(
-            running.reference_below / nullif(comparisons.reference_n, 0)
-            - running.window_below / nullif(comparisons.window_n, 0)
-        ) as gap
+        number_value - least_value as distance,
+        abs(reference_below / nullif(reference_n, 0) - window_below / nullif(window_n, 0)) as gap
     from running
-    inner join comparisons on running.comparison_number = comparisons.comparison_number
 ),
 
 statistics as (
     select
         comparison_number,
+        max(reference_n) as reference_n,
+        max(window_n) as window_n,
         max(gap) as ks_statistic,
         sum(gap * step) as area_between,
         sum(reference_rows * distance) as sum_of_distances,
@@ -138,8 +125,8 @@ statistics as (
 
 select
     {{ evalhouse.qualified('comparisons', key) }},
-    comparisons.reference_n,
-    comparisons.window_n,
+    statistics.reference_n,
+    statistics.window_n,
     statistics.ks_statistic,
     statistics.area_between,
     statistics.sum_of_distances,
@@ -151,8 +138,8 @@ select
     {%- endfor %}
     sqrt(greatest(
         coalesce(
-            statistics.sum_of_squares / nullif(comparisons.reference_n, 0)
-            - power(statistics.sum_of_distances / nullif(comparisons.reference_n, 0), 2), 0
+            statistics.sum_of_squares / nullif(statistics.reference_n, 0)
+            - power(statistics.sum_of_distances / nullif(statistics.reference_n, 0), 2), 0
         ), 0
     )) as reference_sd
 from comparisons
