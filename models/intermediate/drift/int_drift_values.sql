@@ -1,5 +1,5 @@
-{#- The counts of int_drift_value_counts with the names of monitor and segment: a view, since writing them out costs more
-    than all else. -#}
+{#- The counts of int_drift_value_counts with the names of monitor and segment: a view, since writing these out costs
+    more than all else. -#}
 with value_counts as (
     select * from {{ ref('evalhouse', 'int_drift_value_counts') }}
 ),
