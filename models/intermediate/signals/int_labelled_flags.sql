@@ -60,10 +60,10 @@ counted as (
 described as {{ evalhouse.materialized() }} (
     select
         *,
-        a * per_positive as share_of_positives,
-        b * per_negative as share_of_negatives,
-        v * per_turn_with as mean_with,
-        (l - v) * per_turn_without as mean_without
+        a / nullif(p, 0) as share_of_positives,
+        b / nullif(n, 0) as share_of_negatives,
+        v / nullif(w, 0) as mean_with,
+        (l - v) / nullif(t - w, 0) as mean_without
     from counted
 ),
 
@@ -126,7 +126,8 @@ select
     (1 + share_of_positives - share_of_negatives) / 2 as auc,
     label_middle + l / t as label_mean,
     label_middle + mean_with as mean_with,
-    label_middle + mean_without as mean_without
+    label_middle + mean_without as mean_without,
+    mean_with - mean_without as lift
     {%- for figure in weights %},
     -- What rounding leaves of nothing is nothing.
     case when {{ figure }}_squares > 1e-13 * {{ figure }}_terms then {{ figure }}_squares else 0e0 end

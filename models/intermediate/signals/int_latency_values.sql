@@ -41,5 +41,6 @@ select
         else sliced.sample_weight * slices.values_in_slice / slices.weight_in_slice
     end as ranks
 from sliced
--- Each has a slice; that none is lost by the join is worth saying to planners that expect a handful.
+-- Each has its slice. Said as a left join, since planners take five equal columns to leave a handful of rows, and then
+-- keep the millions in memory as the smaller side of the next join.
 left join slices on {{ evalhouse.joined('sliced', 'slices', key) }}

@@ -33,6 +33,7 @@ described as (
         label_mean,
         mean_with,
         mean_without,
+        lift,
         lift_squares
     from flags
 
@@ -58,6 +59,7 @@ described as (
         label_mean,
         cast(null as {{ double }}) as mean_with,
         cast(null as {{ double }}) as mean_without,
+        cast(null as {{ double }}) as lift,
         cast(null as {{ double }}) as lift_squares
     from numbers
 ),
@@ -162,9 +164,9 @@ select
     refused.label_mean,
     refused.mean_with as label_mean_with_signal,
     refused.mean_without as label_mean_without_signal,
-    case when refused.refused_because is null then refused.mean_with - refused.mean_without end as lift,
-    refused.mean_with - refused.mean_without - adjusted.critical_value * refused.lift_error as lift_ci_lower,
-    refused.mean_with - refused.mean_without + adjusted.critical_value * refused.lift_error as lift_ci_upper,
+    case when refused.refused_because is null then refused.lift end as lift,
+    refused.lift - adjusted.critical_value * refused.lift_error as lift_ci_lower,
+    refused.lift + adjusted.critical_value * refused.lift_error as lift_ci_upper,
     adjusted.p_value,
     case when adjusted.least_adjusted > 1 then cast(1 as {{ double }}) else adjusted.least_adjusted end
         as p_value_adjusted,
