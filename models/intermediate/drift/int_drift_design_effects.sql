@@ -173,8 +173,15 @@ concentrations as (
         sum(reference_part * reference_share) as of_reference,
         sum(window_part * window_share) as of_window,
         sum(window_part * reference_share) as of_both,
-        (1e0 - sum(window_part * window_share)) / nullif(max(window_n), 0)
-        + (1e0 - sum(reference_part * reference_share)) / nullif(max(reference_n), 0) as variance_of_rows
+        -- Of one category alone nothing varies: what rounding leaves is no variance.
+        case
+            when 1e0 - sum(window_part * window_share) <= 1e-12 then 0e0
+            else (1e0 - sum(window_part * window_share)) / nullif(max(window_n), 0)
+        end
+        + case
+            when 1e0 - sum(reference_part * reference_share) <= 1e-12 then 0e0
+            else (1e0 - sum(reference_part * reference_share)) / nullif(max(reference_n), 0)
+        end as variance_of_rows
     from shares
     group by {{ key }}
 ),
