@@ -76,9 +76,9 @@
     ) }}
 {%- endmacro %}
 
-{#- The bases that some rate needs. -#}
-{% macro turn_bases_in_use() -%}
-    {%- set used = evalhouse.turn_rates() | map(attribute='base') | unique | list -%}
+{#- The bases that some of the rules need. -#}
+{% macro bases_of_rules(rules) -%}
+    {%- set used = rules | map(attribute='base') | unique | list -%}
     {{ return(evalhouse.turn_bases() | selectattr('name', 'in', used) | list) }}
 {%- endmacro %}
 

@@ -177,6 +177,8 @@ def monitored(engine, warehouse_factory) -> Any:
     rows = draw()
     rows.loc[rows.index[rows.seen_at >= START + pd.Timedelta(days=15)][::4], "topic"] = "refunds"
     rows["unit_group"] = [hashlib.md5(unit.encode()).hexdigest()[:2] for unit in rows.user_id]
+    # A value that reads like the segment of everyone.
+    rows["plan"] = rows["plan"].replace("free", "all")
     warehouse = warehouse_factory(engine)
     warehouse.load("observations", rows[list(TYPES)], types=TYPES)
     monitors = [
@@ -232,6 +234,13 @@ def test_numbers_are_those_of_scipy(monitored, kind) -> None:
                 tempered = chi2.dof * groups * np.log1p(chi2.statistic / effect / chi2.dof / groups)
                 assert row.p_value == pytest.approx(stats.chi2.sf(tempered, chi2.dof), rel=1e-7)
         assert (row.reference_n, row.window_n) == (len(reference), len(window))
+
+
+def test_one_category_has_no_design_effect(warehouse) -> None:
+    rows = draw(days=12, users=97, missing=0)
+    warehouse.load("observations", rows.assign(topic="billing")[list(TYPES)], types=TYPES)
+    summary = run(warehouse, monitor(segments=["plan"])).query("feature_name == 'topic'")
+    assert len(summary) > 10 and (summary["design_effect"] == 1).all()
 
 
 def test_adjusted_p_values_are_holms_and_a_quarters(monitored) -> None:

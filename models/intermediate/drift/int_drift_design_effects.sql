@@ -173,17 +173,20 @@ concentrations as (
         sum(reference_part * reference_share) as of_reference,
         sum(window_part * window_share) as of_window,
         sum(window_part * reference_share) as of_both,
-        -- Of one category alone nothing varies: what rounding leaves is no variance.
-        case
-            when 1e0 - sum(window_part * window_share) <= 1e-12 then 0e0
-            else (1e0 - sum(window_part * window_share)) / nullif(max(window_n), 0)
-        end
-        + case
-            when 1e0 - sum(reference_part * reference_share) <= 1e-12 then 0e0
-            else (1e0 - sum(reference_part * reference_share)) / nullif(max(reference_n), 0)
-        end as variance_of_rows
+        max(reference_n) as reference_n,
+        max(window_n) as window_n
     from shares
     group by {{ key }}
+),
+
+-- Of one category alone nothing varies: what rounding leaves is no variance.
+variances as (
+    select
+        *,
+        case when of_window >= 1e0 - 1e-12 then 0e0 else (1e0 - of_window) / nullif(window_n, 0) end
+        + case when of_reference >= 1e0 - 1e-12 then 0e0 else (1e0 - of_reference) / nullif(reference_n, 0) end
+            as variance_of_rows
+    from concentrations
 ),
 
 group_parts as (
@@ -232,17 +235,17 @@ category_differences as (
             group_parts.squares
             - 2e0 * group_parts.window_part * group_parts.along_window
             + 2e0 * group_parts.reference_part * group_parts.along_reference
-            + power(group_parts.window_part, 2) * concentrations.of_window
-            - 2e0 * group_parts.window_part * group_parts.reference_part * concentrations.of_both
-            + power(group_parts.reference_part, 2) * concentrations.of_reference
+            + power(group_parts.window_part, 2) * variances.of_window
+            - 2e0 * group_parts.window_part * group_parts.reference_part * variances.of_both
+            + power(group_parts.reference_part, 2) * variances.of_reference
         ) as variance,
-        max(concentrations.variance_of_rows) as variance_of_rows
+        max(variances.variance_of_rows) as variance_of_rows
     from group_parts
-    inner join concentrations
-        on group_parts.feature_number = concentrations.feature_number
-        and group_parts.segment_name = concentrations.segment_name
-        and group_parts.segment_value = concentrations.segment_value
-        and group_parts.window_start = concentrations.window_start
+    inner join variances
+        on group_parts.feature_number = variances.feature_number
+        and group_parts.segment_name = variances.segment_name
+        and group_parts.segment_value = variances.segment_value
+        and group_parts.window_start = variances.window_start
     group by {{ evalhouse.qualified('group_parts', key) }}
 ),
 

@@ -5,12 +5,12 @@
 {%- set key = 'feature_number, segment_name, segment_value, window_start' -%}
 {%- set value_key = 'feature_number, segment_name, segment_value, row_date' %}
 
-with values_of_days as (
+with one_day_values as (
     select * from {{ ref('evalhouse', 'int_drift_values') }}
     where number_value is not null and monitor_name in ({{ evalhouse.drift_monitor_names(one_day=true) }})
 ),
 
-values_by_day as (
+daily_values as (
     select * from {{ ref('evalhouse', 'int_drift_values') }}
     where number_value is not null and monitor_name in ({{ evalhouse.drift_monitor_names(one_day=false) }})
 ),
@@ -55,22 +55,22 @@ compared_days as {{ evalhouse.materialized() }} (
 points as (
     select
         compared_days.comparison_number,
-        values_of_days.number_value,
-        case when compared_days.is_reference then values_of_days.row_count else 0e0 end as reference_rows,
-        case when compared_days.is_reference then 0e0 else values_of_days.row_count end as window_rows
-    from values_of_days
-    inner join compared_days on {{ evalhouse.joined('values_of_days', 'compared_days', value_key) }}
+        one_day_values.number_value,
+        case when compared_days.is_reference then one_day_values.row_count else 0e0 end as reference_rows,
+        case when compared_days.is_reference then 0e0 else one_day_values.row_count end as window_rows
+    from one_day_values
+    inner join compared_days on {{ evalhouse.joined('one_day_values', 'compared_days', value_key) }}
 
     union all
 
     select
         compared_days.comparison_number,
-        values_by_day.number_value,
-        sum(case when compared_days.is_reference then values_by_day.row_count else 0e0 end) as reference_rows,
-        sum(case when compared_days.is_reference then 0e0 else values_by_day.row_count end) as window_rows
-    from values_by_day
-    inner join compared_days on {{ evalhouse.joined('values_by_day', 'compared_days', value_key) }}
-    group by compared_days.comparison_number, values_by_day.number_value
+        daily_values.number_value,
+        sum(case when compared_days.is_reference then daily_values.row_count else 0e0 end) as reference_rows,
+        sum(case when compared_days.is_reference then 0e0 else daily_values.row_count end) as window_rows
+    from daily_values
+    inner join compared_days on {{ evalhouse.joined('daily_values', 'compared_days', value_key) }}
+    group by compared_days.comparison_number, daily_values.number_value
 ),
 
 -- Up to a value and all that are equal to it.

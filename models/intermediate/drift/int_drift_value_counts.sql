@@ -17,17 +17,7 @@ monitor_{{ monitor.name }}_rows as (
 monitor_{{ monitor.name }}_values as (
     select
         row_date,
-        {%- if columns.segments %}
-        case
-            {%- for segment in columns.segments %}
-            when {{ segment.column }} is not null then '{{ segment.name }}'
-            {%- endfor %}
-        end as segment_name,
-        coalesce({{ columns.segments | map(attribute='column') | join(', ') }}, null) as segment_value,
-        {%- else %}
-        cast(null as {{ dbt.type_string() }}) as segment_name,
-        cast(null as {{ dbt.type_string() }}) as segment_value,
-        {%- endif %}
+        {{ evalhouse.drift_segment_labels(columns.segments) }},
         case
             {%- for feature in columns.features %}
             when grouping({{ feature.column }}) = 0 then {{ feature.number }}
@@ -73,4 +63,12 @@ all_values as (
     {%- endfor %}
 )
 
-select * from all_values
+select
+    row_date,
+    nullif(segment_name, 'all') as segment_name,
+    nullif(segment_value, 'all') as segment_value,
+    feature_number,
+    number_value,
+    category,
+    row_count
+from all_values

@@ -2,8 +2,7 @@
     unit's positive turns with the signal, its other ones and both, v the labels of these; of a base p, n, t and l are
     the same of all turns for which the signal is known. Labels count from the middle of their scale. -#}
 {%- set rules = evalhouse.signal_rules() -%}
-{%- set used = rules | map(attribute='base') | unique | list -%}
-{%- set bases = evalhouse.turn_bases() | selectattr('name', 'in', used) | list -%}
+{%- set bases = evalhouse.bases_of_rules(rules) -%}
 {%- set slice = 'label_source, label_name, label_middle, dimension_name, dimension_value' -%}
 {%- set double = evalhouse.type_double() %}
 

@@ -114,7 +114,6 @@ added as {{ evalhouse.materialized() }} (
 select
     {{ slice }},
     signal_name,
-    'flag' as signal_kind,
     cast(units_t as {{ double }}) as units,
     p as positives,
     n as negatives,

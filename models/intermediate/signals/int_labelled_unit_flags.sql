@@ -1,8 +1,7 @@
 {#- Labelled turns with and without each signal, by label, slice and unit: one pass over the labelled turns. -#}
 {%- set slices = evalhouse.trace_dimensions() -%}
 {%- set rules = evalhouse.signal_rules() -%}
-{%- set used = rules | map(attribute='base') | unique | list -%}
-{%- set bases = evalhouse.turn_bases() | selectattr('name', 'in', used) | list %}
+{%- set bases = evalhouse.bases_of_rules(rules) %}
 
 with turns as (
     select * from {{ ref('evalhouse', 'turns') }}

@@ -29,7 +29,7 @@ select
     input_tokens,
     output_tokens,
     cost_usd,
-    {%- for base in evalhouse.turn_bases_in_use() %}
+    {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) %}
     {{ base.known }} as {{ base.name }}__known,
     {{ base.awaited }} as {{ base.name }}__awaited,
     {%- endfor %}

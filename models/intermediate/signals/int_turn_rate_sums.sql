@@ -21,7 +21,7 @@ turn_sums as (
         sum(sample_weight * {{ amount }}) as {{ amount }}__total,
         sum(case when {{ amount }} is not null then sample_weight end) as {{ amount }}__weight,
         {%- endfor %}
-        {%- for base in evalhouse.turn_bases_in_use() %}
+        {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) %}
         count(case when {{ base.name }}__known then 1 end) as {{ base.name }}__turns,
         count(case when {{ base.name }}__awaited then 1 end) as {{ base.name }}__awaited,
         {%- endfor %}
@@ -36,7 +36,7 @@ turn_sums as (
 unit_sums as (
     select
         {{ key }},
-        {%- for base in evalhouse.turn_bases_in_use() %}
+        {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) %}
         count(case when {{ base.name }}__weight > 0 then 1 end) as {{ base.name }}__units,
         sum({{ base.name }}__weight) as {{ base.name }}__weight,
         sum({{ base.name }}__weight * {{ base.name }}__weight) as {{ base.name }}__squares,
@@ -54,7 +54,7 @@ unit_sums as (
 
 select
     turn_sums.*,
-    {%- for base in evalhouse.turn_bases_in_use() %}
+    {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) %}
     {%- for column in ['units', 'weight', 'squares'] %}
     unit_sums.{{ base.name }}__{{ column }},
     {%- endfor %}

@@ -10,7 +10,7 @@ with flags as (
 
 select
     {{ key | join(',\n    ') }},
-    {%- for base in evalhouse.turn_bases_in_use() %}
+    {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) %}
     sum(case when {{ base.name }}__known then sample_weight else 0e0 end) as {{ base.name }}__weight,
     {%- endfor %}
     {%- for rate in evalhouse.turn_rates() %}

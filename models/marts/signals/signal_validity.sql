@@ -19,7 +19,7 @@ numbers as (
 described as (
     select
         {{ key }},
-        signal_kind,
+        'flag' as signal_kind,
         units,
         positives,
         negatives,
