@@ -2,7 +2,8 @@
     slice; the others are added up. -#}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set key = 'turn_date, model_version, unit_id' -%}
-{%- set names = (evalhouse.bases_of_rules(evalhouse.turn_rates()) + evalhouse.turn_rates()) | map(attribute='name') | list %}
+{%- set rates = evalhouse.turn_rates() -%}
+{%- set names = (evalhouse.bases_of_rules(rates) + rates) | map(attribute='name') | list %}
 
 with unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
