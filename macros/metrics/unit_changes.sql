@@ -22,6 +22,12 @@
 {%- set ripening = {0: []} -%}
 {%- set maturities = [] -%}
 {%- set maturity_of = {} -%}
+{#- Without a window to wait for, a row changes nothing but its own day. -#}
+{%- set unwindowed = [] -%}
+{%- for metric in metrics if metric.start_seconds + (metric.span_seconds or 0) <= 0 -%}
+    {%- do unwindowed.append(metric) -%}
+{%- endfor -%}
+{%- set summed = unwindowed | rejectattr('type', 'equalto', 'funnel') | list -%}
 {%- set no_number = 'cast(null as ' ~ double ~ ')' -%}
 {%- set first_dates, empty_values, empty_denominators = [], [], [] -%}
 {%- for metric in metrics -%}
@@ -73,11 +79,9 @@ moving as (
 ),
 
 new_days as (
-    select
-        experiment_id,
-        unit_id,
-        activity_date
-    from {{ ref('evalhouse', 'int_unit_days') }}
+    select * from {{ ref('evalhouse', 'int_unit_days') }}
+    -- Said once more by the join below: of an inequality in a join an engine expects far more units than there are.
+    where activity_date >= (select min(rebuilt_from) from experiments)
 ),
 
 -- Nothing else can change a sum from that day on.
@@ -85,6 +89,9 @@ moves_of_units as (
     select
         new_days.experiment_id,
         new_days.unit_id
+        {%- for metric in summed %},
+        case when {{ evalhouse.has_totals(metric, 'new_days') }} then 1 else 0 end as {{ metric.name }}__changes
+        {%- endfor %}
     from new_days
     inner join experiments
         on new_days.experiment_id = experiments.experiment_id
@@ -95,6 +102,9 @@ moves_of_units as (
     select
         second_variations.experiment_id,
         second_variations.unit_id
+        {%- for metric in summed %},
+        0 as {{ metric.name }}__changes
+        {%- endfor %}
     from second_variations
     inner join experiments
         on second_variations.experiment_id = experiments.experiment_id
@@ -105,6 +115,9 @@ moves_of_units as (
     select
         entered.experiment_id,
         entered.unit_id
+        {%- for metric in summed %},
+        0 as {{ metric.name }}__changes
+        {%- endfor %}
     from moving as entered
     inner join experiments on entered.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
@@ -124,6 +137,9 @@ moves_of_units as (
     select
         funnels.experiment_id,
         funnels.unit_id
+        {%- for metric in summed %},
+        0 as {{ metric.name }}__changes
+        {%- endfor %}
     from funnels
     inner join experiments
         on funnels.experiment_id = experiments.experiment_id
@@ -132,14 +148,22 @@ moves_of_units as (
 ),
 
 moved_units as (
-    select distinct
+    select
         experiment_id,
         unit_id
+        {%- for metric in summed %},
+        max({{ metric.name }}__changes) as {{ metric.name }}__changes
+        {%- endfor %}
     from moves_of_units
+    group by experiment_id, unit_id
 ),
 
 unit_days as {{ evalhouse.materialized() }} (
-    select all_unit_days.*
+    select
+        all_unit_days.*
+        {%- for metric in summed %},
+        moved_units.{{ metric.name }}__changes
+        {%- endfor %}
     from all_unit_days
     inner join moved_units
         on all_unit_days.experiment_id = moved_units.experiment_id
@@ -367,9 +391,9 @@ unit_moves as (
     from {{ metric.name }}__days as unit_days
     inner join experiments on unit_days.experiment_id = experiments.experiment_id
     where
-        unit_days.{{ metric.numerator }} is not null
-        {%- if metric.denominator_total %}
-        or unit_days.{{ metric.denominator_total }} is not null
+        ({{ evalhouse.has_totals(metric, 'unit_days') }})
+        {%- if is_incremental() and metric in summed %}
+        and unit_days.{{ metric.name }}__changes = 1
         {%- endif %}
     {%- endif %}
 ),
@@ -404,8 +428,7 @@ running as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ metric.name }}_running
-    {%- if is_incremental() and metric.start_seconds + (metric.span_seconds or 0) <= 0 %}
-    -- Without a window to wait for, a row changes nothing but its own day.
+    {%- if is_incremental() and metric in unwindowed %}
     where activity_date >= (select min(rebuilt_from) from experiments)
     {%- endif %}
     {%- endfor %}
@@ -720,6 +743,12 @@ change_sums as (
         metric_name,
         {{ labelled_key | join(',\n        ') }}
 )
+{%- endmacro %}
+
+{#- Condition that a row of `relation` has one of the totals a metric is made of. -#}
+{% macro has_totals(metric, relation) -%}
+    {{ relation }}.{{ metric.numerator }} is not null
+    {%- if metric.denominator_total %} or {{ relation }}.{{ metric.denominator_total }} is not null{% endif %}
 {%- endmacro %}
 
 {#- Name of the metric with the place `metric_number` among `metrics`. -#}

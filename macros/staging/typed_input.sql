@@ -1,7 +1,8 @@
 {#- One select over the user's table in which every column of the contract exists with its type: a column that the
     table lacks is null, an input that the project does not have is an empty relation. Kinds: text (blank is null),
-    double, boolean, timestamp (UTC), double_array (a vector), and presence_of:<column> (true where the raw column is
-    not null). -#}
+    double, boolean, timestamp (UTC), double_array (a vector), presence_of:<column> (true where the raw column is not
+    null), and stored_time:<column> (the raw column itself where it has the right type already: an engine can skip rows
+    by a condition on that, but not by one on a time that was checked). -#}
 {% macro typed_input(input_name, columns, required, extra_columns=[]) -%}
     {%- set found = evalhouse.raw_columns(input_name) -%}
     {%- set relation = source('evalhouse_raw', input_name) -%}
@@ -43,7 +44,7 @@
 {%- endmacro %}
 
 {% macro _type_of_kind(kind) -%}
-    {%- if kind == 'timestamp' -%}{{ dbt.type_timestamp() }}
+    {%- if kind == 'timestamp' or kind.startswith('stored_time:') -%}{{ dbt.type_timestamp() }}
     {%- elif kind == 'double' -%}{{ evalhouse.type_double() }}
     {%- elif kind == 'boolean' or kind.startswith('presence_of:') -%}{{ dbt.type_boolean() }}
     {%- else -%}{{ dbt.type_string() }}
@@ -53,7 +54,11 @@
 {% macro _typed_column(input_name, name, kind, found) -%}
     {%- set column = found.get(kind.split(':')[1] if ':' in kind else name | lower) -%}
     {%- if column is none -%}
-        {{ 'false' if ':' in kind else evalhouse._missing_column(kind) }}
+        {{ 'false' if kind.startswith('presence_of:') else evalhouse._missing_column(kind) }}
+    {%- elif kind.startswith('stored_time:') and column.data_type in ['timestamp', 'timestamp without time zone'] -%}
+        {{ adapter.quote(column.name) }}
+    {%- elif kind.startswith('stored_time:') -%}
+        {{ evalhouse._typed_column(input_name, column.name, 'timestamp', found) }}
     {%- elif ':' in kind -%}
         ({{ adapter.quote(column.name) }} is not null)
     {%- elif kind == 'timestamp' -%}

@@ -1,7 +1,7 @@
 {%- set columns = {
     'outcome_id': 'text', 'unit_id': 'text', 'event_name': 'text', 'occurred_at': 'timestamp', 'value': 'double',
     'session_id': 'text', 'trace_id': 'text', 'actor': 'text', 'loaded_at': 'timestamp',
-    'has_value': 'presence_of:value'
+    'has_value': 'presence_of:value', 'stored_occurred_at': 'stored_time:occurred_at'
 } -%}
 {%- set extra_columns = evalhouse.columns_used_by_metrics('outcomes', evalhouse.raw_columns('outcomes'), columns) -%}
 
@@ -29,6 +29,7 @@ select
     {{ adapter.quote(column) }},
     {%- endfor %}
     loaded_at,
+    stored_occurred_at,
     has_value and coalesce(not (value between -1e35 and 1e35), true) as has_unusable_value,
     case
         when outcome_id is null or unit_id is null or event_name is null or occurred_at is null then 'missing_key'

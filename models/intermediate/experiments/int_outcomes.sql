@@ -63,7 +63,10 @@ reach as (
 
 recent_outcomes as (
     select * from staged
-    where occurred_at >= (select cast(reaches_from as {{ dbt.type_timestamp() }}) from reach)
+    where
+        occurred_at >= (select cast(reaches_from as {{ dbt.type_timestamp() }}) from reach)
+        -- The same, for an engine to skip the raw table's older days.
+        and stored_occurred_at >= (select cast(reaches_from as {{ dbt.type_timestamp() }}) from reach)
 ),
 
 earlier_ids as (
