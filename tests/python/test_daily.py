@@ -1131,6 +1131,39 @@ def test_what_a_run_has_to_notice(engine: str, warehouse_factory: Callable[..., 
     warehouse.close()
 
 
+@pytest.mark.parametrize("stored_as", ["timestamp", "timestamptz", "text"])
+def test_a_run_reads_new_days_however_the_raw_table_has_the_time(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], stored_as: str
+) -> None:
+    """Older rows are skipped by the raw column where that is a time already. Infinity is none, and nothing is lost."""
+    exposures, events = _small_world()
+    early = events["occurred_at"] < exposures["exposed_at"].iloc[0] + 18 * DAY
+    metrics = [metric("spent", "mean", **BUY, cuped=True, cuped_days=4)]
+    conversions = {"timestamptz": "occurred_at at time zone 'UTC'", "text": "cast(occurred_at as text)"}
+    warehouse = warehouse_factory(engine)
+    warehouse.load("exposures", exposures)
+    for command, rows in (("run", events[early]), ("run", events), ("run --full-refresh", events)):
+        warehouse.load("outcomes", rows, types=OUTCOME_TYPES)
+        warehouse.execute(
+            """insert into raw.outcomes (outcome_id, unit_id, event_name, occurred_at, value)
+            values ('never', 'u1', 'buy', 'infinity', 1), ('long_ago', 'u1', 'buy', '-infinity', 1)"""
+        )
+        if stored_as in conversions:
+            warehouse.execute(
+                f"alter table raw.outcomes alter column occurred_at type {stored_as} using {conversions[stored_as]}"
+            )
+        warehouse.dbt(
+            command, vars={"inputs": ["exposures", "outcomes"], "metrics": metrics}, select=["+experiment_results"]
+        )
+        kept = warehouse.mart("int_outcomes").query("outcome_id != ''")
+        assert sorted(kept["outcome_id"]) == sorted(rows["outcome_id"])
+        results = warehouse.mart("experiment_results")
+        if command == "run":
+            grown = results
+    assert_same(grown, results, KEY)
+    warehouse.close()
+
+
 def test_what_is_taken_back_cancels(engine: str, warehouse_factory: Callable[..., harness.Warehouse]) -> None:
     """Prices and refunds of a unit: what a day ends is the number that the day before began with, to the last digit, or
     a value of many digits would stay in a bin of the histogram for ever."""
