@@ -295,16 +295,20 @@ def test_mixed_relations_are_noticed(pair: Pair) -> None:
 
 
 def test_rows_later_than_the_lookback_are_counted(engine: str, warehouse_factory: Callable[..., Any]) -> None:
-    """They are in no result by day, whether or not the source tells when rows were loaded, until a full refresh."""
+    """They are in no result by day, whether or not the source tells when rows were loaded, until a full refresh.
+
+    Another definition makes units anew: of all exposures that there are, and of the outcomes that are kept.
+    """
     warehouse = warehouse_factory(engine)
     stream = Stream(seed=20240308)
     for _ in range(8):
         stream.arrive()
-    run = {"vars": RUN["vars"], "select": ["+input_quality"]}
+    definitions = {**RUN["vars"], "metrics": [{**RUN["vars"]["metrics"][0], "window_hours": 30}]}
+    entered = f"select count(*) from {warehouse.mart_schema}.int_unit_baselines where unit_id = 'late'"
 
-    def late(command: str = "run") -> dict[str, int]:
+    def late(command: str = "run", variables: dict[str, Any] = RUN["vars"]) -> dict[str, int]:
         stream.load(warehouse)
-        warehouse.dbt(command, **run)
+        warehouse.dbt(command, vars=variables, select=["+input_quality", "+int_unit_days"])
         rows = warehouse.mart("input_quality").query("rule == 'later_than_lookback'")
         return dict(zip(rows["input_name"], rows["rows_dropped"], strict=True))
 
@@ -321,6 +325,9 @@ def test_rows_later_than_the_lookback_are_counted(engine: str, warehouse_factory
     assert late() == {"exposures": 1, "outcomes": 3}
     stream.arrive()
     assert late() == {"exposures": 1, "outcomes": 3}
+    assert warehouse.sql(entered).iloc[0, 0] == 0
+    assert late(variables=definitions) == {"exposures": 0, "outcomes": 3}
+    assert warehouse.sql(entered).iloc[0, 0] == 1
     assert late("run --full-refresh") == {"exposures": 0, "outcomes": 0}
     warehouse.close()
 
