@@ -11,7 +11,8 @@ labels as (
     select * from {{ ref('evalhouse', 'int_turn_labels') }}
 ),
 
-judged as (
+-- Stored on its own: the hash tables of a join and of all slices would not fit in memory together.
+judged as {{ evalhouse.materialized() }} (
     select
         labels.label_source,
         labels.label_name,
