@@ -326,6 +326,10 @@ def test_rows_later_than_the_lookback_are_counted(engine: str, warehouse_factory
     stream.arrive()
     assert late() == {"exposures": 1, "outcomes": 3}
     assert warehouse.sql(entered).iloc[0, 0] == 0
+    # Nobody has read another day of an experiment that is new.
+    for number in range(3):
+        add("exposures", "exposed_at", 6.0, unit_id=f"old {number}", experiment_id="third")
+    assert late() == {"exposures": 1, "outcomes": 3}
     assert late(variables=definitions) == {"exposures": 0, "outcomes": 3}
     assert warehouse.sql(entered).iloc[0, 0] == 1
     assert late("run --full-refresh") == {"exposures": 0, "outcomes": 0}

@@ -12,7 +12,6 @@
 ) }}
 {%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
-{%- set definition_hash = local_md5(tojson([evalhouse.unit_definition(), lookback_days], sort_keys=true)) -%}
 {%- set windows = [0] -%}
 {%- for metric in evalhouse.metric_plan().metrics -%}
     {%- do windows.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
@@ -54,13 +53,6 @@ stored_days as (
     select * from {{ this }}
 ),
 
--- Entries and days of units that are made by another definition are made from all rows that there are.
-stored_definition as (
-    select max(content) as definition_hash
-    from stored_days
-    where source_name = '(definition)'
-),
-
 -- Each source by itself: one that stands still keeps its days within reach, and what it brings when it comes back.
 source_reach as (
     select
@@ -71,10 +63,8 @@ source_reach as (
                 'day', -lookback_days,
                 'cast(least(stored_days.read_until, watermarks.as_of_at) as date)'
             ) }} as date)
-        end as reaches_from,
-        coalesce(stored_definition.definition_hash, '') <> '{{ definition_hash }}' as is_read_anew
+        end as reaches_from
     from watermarks
-    cross join stored_definition
     left join stored_days
         on watermarks.source_name = stored_days.source_name
         and stored_days.activity_date = {{ evalhouse.current_look() }}
@@ -142,8 +132,7 @@ checked as (
             when source_reach.source_name = 'exposures' and taken_back.taken_from is not null
                 then cast(taken_back.taken_from as {{ dbt.type_timestamp() }})
             else cast(source_reach.reaches_from as {{ dbt.type_timestamp() }})
-        end as reaches_from,
-        source_reach.is_read_anew
+        end as reaches_from
     from source_reach
     cross join taken_back
 ),
@@ -199,14 +188,6 @@ days as (
         0 as rows_read,
         cast(null as {{ dbt.type_string() }}) as content
     from watermarks
-
-    union all
-
-    select
-        '(definition)' as source_name,
-        {{ evalhouse.current_look() }} as activity_date,
-        0 as rows_read,
-        '{{ definition_hash }}' as content
     {%- if windows | max > 0 %}
 
     union all
@@ -244,9 +225,6 @@ from days
 left join watermarks on days.source_name = watermarks.source_name
 {%- if is_incremental() %}
 left join checked on days.source_name = checked.source_name
-where
-    checked.reaches_from is null
-    or checked.is_read_anew
-    or days.activity_date >= cast(checked.reaches_from as date)
+where checked.reaches_from is null or days.activity_date >= cast(checked.reaches_from as date)
 {%- endif %}
 group by days.source_name, days.activity_date

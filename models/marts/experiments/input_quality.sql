@@ -88,6 +88,11 @@ exposed_units as (
     select * from {{ ref('evalhouse', 'int_exposed_units') }}
 ),
 
+entered_units as (
+    select * from {{ ref('evalhouse', 'int_unit_baselines') }}
+    where unit_id <> ''
+),
+
 staged_outcomes as (
     select * from {{ ref('evalhouse', 'stg_outcomes') }}
 ),
@@ -230,6 +235,35 @@ rejected as (
     {%- endfor %}
 ),
 
+-- Units whose first exposure came too late to enter on its day, unless the experiment was made anew since.
+entries as (
+    select
+        experiment_id,
+        entry_date,
+        sum(units_exposed) as units_exposed,
+        sum(units_entered) as units_entered
+    from (
+        select
+            experiment_id,
+            cast(first_exposed_at as date) as entry_date,
+            count(*) as units_exposed,
+            0 as units_entered
+        from exposed_units
+        group by experiment_id, cast(first_exposed_at as date)
+
+        union all
+
+        select
+            experiment_id,
+            entry_date,
+            0 as units_exposed,
+            count(*) as units_entered
+        from entered_units
+        group by experiment_id, entry_date
+    ) as counted
+    group by experiment_id, entry_date
+),
+
 rows_seen as (
     select
         input_name,
@@ -240,6 +274,14 @@ rows_seen as (
 
 noticed_later as (
     select
+        'exposures' as input_name,
+        'later_than_lookback' as rule,
+        sum(greatest(units_exposed - units_entered, 0)) as matching_rows
+    from entries
+
+    union all
+
+    select
         source_days.source_name as input_name,
         'later_than_lookback' as rule,
         sum(greatest(source_days.rows_read - coalesce(days_read.rows_read, 0), 0)) as matching_rows
@@ -247,6 +289,7 @@ noticed_later as (
     left join days_read
         on source_days.source_name = days_read.source_name
         and source_days.activity_date = days_read.activity_date
+    where source_days.source_name <> 'exposures'
     group by source_days.source_name
 
     union all
