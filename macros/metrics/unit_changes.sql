@@ -28,6 +28,12 @@
     {%- do unwindowed.append(metric) -%}
 {%- endfor -%}
 {%- set summed = unwindowed | rejectattr('type', 'equalto', 'funnel') | list -%}
+{#- A unit has something new of a metric, or moves for another reason. -#}
+{%- set nothing_new %}
+        {%- for metric in summed %},
+        0 as {{ metric.name }}__changes
+        {%- endfor %}
+{%- endset -%}
 {%- set no_number = 'cast(null as ' ~ double ~ ')' -%}
 {%- set first_dates, empty_values, empty_denominators = [], [], [] -%}
 {%- for metric in metrics -%}
@@ -102,9 +108,7 @@ moves_of_units as (
     select
         second_variations.experiment_id,
         second_variations.unit_id
-        {%- for metric in summed %},
-        0 as {{ metric.name }}__changes
-        {%- endfor %}
+        {{- nothing_new }}
     from second_variations
     inner join experiments
         on second_variations.experiment_id = experiments.experiment_id
@@ -115,9 +119,7 @@ moves_of_units as (
     select
         entered.experiment_id,
         entered.unit_id
-        {%- for metric in summed %},
-        0 as {{ metric.name }}__changes
-        {%- endfor %}
+        {{- nothing_new }}
     from moving as entered
     inner join experiments on entered.experiment_id = experiments.experiment_id
     cross join fact_watermarks as watermarks
@@ -137,9 +139,7 @@ moves_of_units as (
     select
         funnels.experiment_id,
         funnels.unit_id
-        {%- for metric in summed %},
-        0 as {{ metric.name }}__changes
-        {%- endfor %}
+        {{- nothing_new }}
     from funnels
     inner join experiments
         on funnels.experiment_id = experiments.experiment_id
