@@ -2,8 +2,8 @@
 {% macro drift_relation(monitor) -%}
     {%- set own = {
         'exposures': ['stg_exposures', 'rejected_by is null'],
-        'outcomes': ['int_outcomes', none],
-        'traces': ['int_traces', 'not is_shadow'],
+        'outcomes': ['int_outcomes', "outcome_id <> ''"],
+        'traces': ['int_traces', "trace_id <> '' and not is_shadow"],
         'turns': ['turns', none],
         'sessions': ['sessions', none],
         'evaluation_scores': ['int_evaluation_scores', none],

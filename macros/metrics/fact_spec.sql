@@ -16,7 +16,7 @@
         {%- set relation = ref('evalhouse', 'int_traces' if name == 'traces' else name) -%}
         {{ return({
             'name': name, 'unit': 'unit_id', 'time': 'started_at', 'loaded_at': 'loaded_at' if has_load_time else none,
-            'relation': '(select * from ' ~ relation ~ ' where not is_shadow) as seen_traces'
+            'relation': '(select * from ' ~ relation ~ " where trace_id <> '' and not is_shadow) as seen_traces"
                 if name == 'traces' else relation
         }) }}
     {%- endif -%}

@@ -92,3 +92,19 @@
 {% macro turn_slices() -%}
     {{ return(evalhouse.trace_dimensions() | rejectattr('name', 'equalto', 'model_version') | list) }}
 {%- endmacro %}
+
+{#- The columns with sums over units that int_unit_rate_sums has for every rate and its base. -#}
+{% macro unit_sum_columns() -%}
+    {%- set columns = [] -%}
+    {%- for base in evalhouse.bases_of_rules(evalhouse.turn_rates()) -%}
+        {%- for suffix in ['units', 'weight', 'squares'] -%}
+            {%- do columns.append(base.name ~ '__' ~ suffix) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for rate in evalhouse.turn_rates() -%}
+        {%- for suffix in ['units_with', 'units_without', 'weight', 'squares', 'products'] -%}
+            {%- do columns.append(rate.name ~ '__' ~ suffix) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}

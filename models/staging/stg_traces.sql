@@ -3,7 +3,10 @@
 {%- for name in extra.dimensions -%}
     {%- do columns.update({name: 'text'}) -%}
 {%- endfor -%}
-{%- do columns.update({'has_output_text': 'presence_of:output_text', 'has_latency': 'presence_of:latency_ms'}) -%}
+{%- do columns.update({
+    'has_output_text': 'presence_of:output_text', 'has_latency': 'presence_of:latency_ms',
+    'stored_started_at': 'stored_time:started_at'
+}) -%}
 {#- A turn that has none of what an answer leaves behind was not answered, as far as the log tells. -#}
 {%- set signs_of_an_answer = [
     'ended_at', 'latency_ms', 'ttft_ms', 'output_text', 'output_hash', 'output_chars', 'output_tokens'
@@ -122,6 +125,7 @@ select
     shadow_of_trace_id,
     case when sample_weight > 0 and sample_weight < 1e12 then sample_weight else 1 end as sample_weight,
     loaded_at,
+    stored_started_at,
     {%- for name in extra.dimensions %}
     {{ name }},
     {%- endfor %}

@@ -29,10 +29,8 @@ START = pd.Timestamp("2024-01-01")
 def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFrame:
     """The model over turns of our own; missing columns are filled in."""
     frame = turns.copy()
-    defaults = {"input_hash": None, "finished_at": frame.get("started_at")}
-    for name, value in defaults.items():
-        if name not in frame:
-            frame[name] = value
+    if "input_hash" not in frame:
+        frame["input_hash"] = None
     embedding = "input_embedding" in frame
     if embedding:
         frame["input_embedding"] = frame["input_embedding"].map(
@@ -49,14 +47,18 @@ def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFram
         vector = "cast(input_embedding as double precision[])"
     warehouse.execute("drop table if exists raw.session_turns")
     warehouse.execute(
-        "create table raw.session_turns as select trace_id, session_id, turn_number, started_at, finished_at, "
-        f"input_text, input_hash, {vector} as input_embedding from raw.given_turns"
+        "create table raw.session_turns as select trace_id, session_id, turn_number, started_at, "
+        f"cast(started_at as date) as started_on, input_text, input_hash, {vector} as input_embedding "
+        "from raw.given_turns"
     )
-    query = MODEL.read_text().replace("{{ ref('evalhouse', 'int_session_turns') }}", "raw.session_turns")
+    query = MODEL.read_text()
+    for name in ("int_session_turns", "int_traces"):
+        query = query.replace(f"{{{{ ref('evalhouse', '{name}') }}}}", "raw.session_turns")
     weights = WEIGHTS.read_text().replace("-- depends_on: {{ ref('evalhouse', 'run_gate') }}", "")
     query = query.replace("{{ ref('evalhouse', 'rephrase_weights') }}", f"({weights})")
     assert "ref(" not in query
-    return warehouse.query(query).set_index("trace_id").sort_index()
+    found = warehouse.query(query, vars={"inputs": ["exposures"], "metrics": []})
+    return found[found["trace_id"] != ""].set_index("trace_id").sort_index()
 
 
 def as_turns(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -236,14 +238,13 @@ def test_texts_hashes_and_nothing(warehouse: harness.Warehouse) -> None:
     for name, (first, second, first_hash, second_hash) in rows.items():
         for number, (text, mark) in enumerate(((first, first_hash), (second, second_hash)), start=1):
             begin = START + pd.Timedelta(seconds=100 * number)
-            turns.append((f"{name}-{number}", name, number, begin, begin + pd.Timedelta(seconds=7), text, mark))
-    names = ["trace_id", "session_id", "turn_number", "started_at", "finished_at", "input_text", "input_hash"]
+            turns.append((f"{name}-{number}", name, number, begin, text, mark))
+    names = ["trace_id", "session_id", "turn_number", "started_at", "input_text", "input_hash"]
     result = turn_pairs(warehouse, pd.DataFrame(turns, columns=names))
     # Of what neither text nor hash is known there is nothing to compare, and nothing follows the last turn.
     assert set(result.index) == {f"{name}-1" for name in rows.keys() - {"hash_absent", "next_absent"}}
     found = result.copy()
     found.index = found.index.str.removesuffix("-1")
-    assert (found["next_gap_seconds"] == 93).all()
     equal = {name: None if pd.isna(value) else bool(value) for name, value in found["is_next_equal"].items()}
     assert equal == {
         **dict.fromkeys(("hash_equal", "one_text", "equal", "accents", "empty", "emoji", "long_equal"), True),

@@ -15,7 +15,7 @@ experiments as (
 
 traces as (
     select * from {{ ref('evalhouse', 'int_traces') }}
-    where not is_shadow
+    where trace_id <> '' and not is_shadow
 ),
 
 watermarks as (

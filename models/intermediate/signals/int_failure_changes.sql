@@ -11,6 +11,7 @@ with sums as (
 
 pairs_of_days as (
     select * from {{ ref('evalhouse', 'int_failure_overlaps') }}
+    where dimension_name <> ''
 ),
 
 numbers as (

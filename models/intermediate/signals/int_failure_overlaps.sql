@@ -1,19 +1,49 @@
 {#- What ties a day's failures to those of each of the seven days before: units that are there on both. Everything that
     a sum over eight days needs comes from here by day, so that no unit's day is written once for every day that
-    follows. -#}
+    follows. Kept by day. -#}
+{{ config(
+    materialized='incremental',
+    on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_failure_overlaps'),
+    **evalhouse.incremental_by(['turn_date'])
+) }}
 {%- set slice = 'model_version, dimension_name, dimension_value' -%}
 {%- set slices = evalhouse.turn_slices() -%}
 {%- set modes = evalhouse.failure_mode_rules() -%}
 {%- set bases = modes | map(attribute='base') | unique | list -%}
 {%- set names = bases + modes | map(attribute='name') | list -%}
-{%- set a_week_before = evalhouse.time_added('day', -7, 'unit_days.turn_date') %}
+{%- set sums = [] -%}
+{%- for base in bases -%}
+    {%- do sums.append(base ~ '__now_before') -%}
+{%- endfor -%}
+{%- for mode in modes -%}
+    {%- do sums.extend([
+        mode.name ~ '__now_before', mode.name ~ '__now_base_before', mode.name ~ '__before_base_now'
+    ]) -%}
+{%- endfor -%}
+{%- set a_week_before = evalhouse.time_added('day', -7, 'unit_days.turn_date') -%}
+{%- set string = dbt.type_string() -%}
+{%- set double = evalhouse.type_double() %}
 
-with unit_days as (
+with all_unit_days as (
     select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
+    where unit_id <> ''
+),
+
+{{ evalhouse.replaced_turn_days() }},
+
+unit_days as (
+    select * from all_unit_days
+    {%- if is_incremental() %}
+    where turn_date >= (select replaced_from from reach)
+    {%- endif %}
 ),
 
 days_before as (
-    select * from {{ ref('evalhouse', 'int_unit_turn_days') }}
+    select * from all_unit_days
+    {%- if is_incremental() %}
+    where turn_date >= (select cast({{ evalhouse.time_added('day', -7, 'replaced_from') }} as date) from reach)
+    {%- endif %}
 ),
 
 numbers as (
@@ -104,7 +134,15 @@ returning_units as (
 )
 
 select
-    products.*,
+    products.turn_date,
+    {{ evalhouse.qualified('products', slice) }},
+    products.days_between,
+    cast(null as {{ string }}) as definition_hash,
+    cast(null as {{ string }}) as day_state,
+    cast(null as date) as read_until,
+    {%- for column in sums %}
+    products.{{ column }},
+    {%- endfor %}
     {%- for name in names %}
     returning_units.{{ name }}__units{{ ',' if not loop.last }}
     {%- endfor %}
@@ -113,3 +151,22 @@ inner join returning_units
     on products.turn_date = returning_units.turn_date
     and {{ evalhouse.joined('products', 'returning_units', slice) }}
     and products.days_between = returning_units.days_between
+
+union all
+
+select
+    turn_date,
+    '' as model_version,
+    '' as dimension_name,
+    '' as dimension_value,
+    cast(null as {{ dbt.type_int() }}) as days_between,
+    definition_hash,
+    day_state,
+    read_until,
+    {%- for column in sums %}
+    cast(null as {{ double }}) as {{ column }},
+    {%- endfor %}
+    {%- for name in names %}
+    cast(null as {{ dbt.type_bigint() }}) as {{ name }}__units{{ ',' if not loop.last }}
+    {%- endfor %}
+from marked_days

@@ -1,22 +1,49 @@
 {#-
     Quantiles of latency and of time to first token with intervals clustered by unit (Deng, Knoblich and Lu, KDD 2018):
     the share of values at or below the quantile has the error of a ratio over units, and the order statistics at the
-    ends of the interval of that share are the interval of the quantile. No density is needed.
+    ends of the interval of that share are the interval of the quantile. No density is needed. Kept by day.
 -#}
+{{ config(
+    materialized='incremental',
+    on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_latency_quantiles'),
+    **evalhouse.incremental_by(['turn_date'])
+) }}
 {%- set quantiles = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99} -%}
 {%- set key = 'turn_date, model_version, dimension_name, dimension_value, measure' -%}
 {%- set double = evalhouse.type_double() %}
 
-with ranks as (
+with all_ranks as (
     select * from {{ ref('evalhouse', 'int_latency_ranks') }}
+    where definition_hash is null
 ),
 
-latencies as (
-    select * from {{ ref('evalhouse', 'int_latency_values') }}
+all_turns as (
+    select * from {{ ref('evalhouse', 'turns') }}
 ),
 
 slices as (
     select * from {{ ref('evalhouse', 'int_latency_slices') }}
+),
+
+{{ evalhouse.replaced_turn_days(evalhouse.settings().analysis.alpha) }},
+
+turns as (
+    select * from all_turns
+    {%- if is_incremental() %}
+    where started_at >= (select cast(replaced_from as {{ dbt.type_timestamp() }}) from reach)
+    {%- endif %}
+),
+
+latencies as (
+    {{ evalhouse.latency_values() | indent(4) }}
+),
+
+ranks as (
+    select * from all_ranks
+    {%- if is_incremental() %}
+    where turn_date >= (select replaced_from from reach)
+    {%- endif %}
 ),
 
 ranked as (
@@ -145,6 +172,9 @@ bounds as {{ evalhouse.materialized() }} (
 
 select
     {{ evalhouse.qualified('slices', key) }},
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state,
+    cast(null as date) as read_until,
     estimates.turns_measured,
     bounded.units
     {%- for name in quantiles %},
@@ -166,3 +196,24 @@ from estimates
 inner join slices on estimates.slice_number = slices.slice_number
 inner join bounded on estimates.slice_number = bounded.slice_number
 inner join bounds on estimates.slice_number = bounds.slice_number
+
+union all
+
+select
+    turn_date,
+    cast(null as {{ dbt.type_string() }}) as model_version,
+    cast(null as {{ dbt.type_string() }}) as dimension_name,
+    cast(null as {{ dbt.type_string() }}) as dimension_value,
+    cast(null as {{ dbt.type_string() }}) as measure,
+    definition_hash,
+    day_state,
+    read_until,
+    cast(null as {{ dbt.type_bigint() }}) as turns_measured,
+    cast(null as {{ dbt.type_bigint() }}) as units
+    {%- for name in quantiles %},
+    cast(null as {{ double }}) as {{ name }},
+    cast(null as {{ double }}) as {{ name }}_ci_lower,
+    cast(null as {{ double }}) as {{ name }}_ci_upper,
+    cast(null as {{ dbt.type_string() }}) as {{ name }}_refused_because
+    {%- endfor %}
+from marked_days

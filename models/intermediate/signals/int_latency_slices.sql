@@ -53,8 +53,9 @@ by_measure as (
 )
 
 select
-    -- One number to sort and join by instead of five columns.
-    row_number() over (order by {{ key }}, measure) as slice_number,
+    -- One number to sort and join by instead of five columns; that of a day does not hang on other days.
+    cast({{ dbt.datediff("cast('2000-01-01' as date)", 'turn_date', 'day') }} as {{ dbt.type_bigint() }}) * 1000000000
+    + row_number() over (partition by turn_date order by {{ key }}, measure) as slice_number,
     {{ key }},
     measure,
     values_in_slice,

@@ -14,6 +14,7 @@
 
 with turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
+    where trace_id <> ''
 ),
 
 outcomes as (
@@ -126,6 +127,7 @@ session_events as (
 events_of_turns as (
     select
         turns.trace_id,
+        turns.started_on,
         turns.started_at,
         turns.finished_at,
         events.event_name,
@@ -139,6 +141,7 @@ events_of_turns as (
 
     select
         turns.trace_id,
+        turns.started_on,
         turns.started_at,
         turns.finished_at,
         unit_events.event_name,
@@ -157,6 +160,7 @@ events_of_turns as (
 
     select
         turns.trace_id,
+        turns.started_on,
         turns.started_at,
         turns.finished_at,
         session_events.event_name,
@@ -183,6 +187,7 @@ timed as (
 
 select
     trace_id,
+    started_on,
     {%- for column, event_name in quick.items() %}
     max(case when is_in_window and event_name = '{{ event_name }}' then 1 else 0 end) = 1 as {{ column }},
     {%- endfor %}
@@ -201,4 +206,4 @@ select
         ) then 1 else 0
     end) = 1 as has_activity
 from timed
-group by trace_id
+group by trace_id, started_on

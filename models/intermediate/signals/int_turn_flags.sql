@@ -18,6 +18,7 @@ watched as (
 )
 
 select
+    started_at,
     cast(started_at as date) as turn_date,
     coalesce(model_version, '(missing)') as model_version,
     unit_id,

@@ -1,12 +1,36 @@
 {#- Two turns of a session in a row: how alike their texts are, and what the user did by the second. Only turns of which
-    a text or a hash is known are looked at. -#}
+    a text or a hash is known are looked at. Kept by the day of the second, since that is when a pair comes to be:
+    what was said on old days is not compared again. -#}
+{{ config(
+    materialized='incremental',
+    on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_turn_pairs'),
+    **evalhouse.incremental_by(['next_started_on'])
+) }}
 {%- set double = evalhouse.type_double() -%}
 {%- set own_weights = evalhouse.settings().signals.rephrase_weights -%}
 {%- set weight_names = ['intercept'] + evalhouse.rephrase_feature_names()
     + ['embedding_cosine', 'embedding_centre', 'threshold'] -%}
+{%- set weight_texts = [] -%}
+{%- for name in weight_names -%}
+    {%- do weight_texts.append(
+        " || ' ' || coalesce(cast(" ~ name ~ ' as ' ~ dbt.type_string() ~ "), '')"
+    ) -%}
+{%- endfor -%}
 {%- set of_next = 'over (partition by session_id order by turn_number, trace_id)' -%}
-with turns as (
+{%- set settings = evalhouse.settings() -%}
+{%- set definition_hash = local_md5(tojson([
+    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()), settings.signals.session_gap_minutes
+], sort_keys=true)) %}
+
+with session_turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
+    where trace_id <> ''
+),
+
+traces as (
+    select * from {{ ref('evalhouse', 'int_traces') }}
+    where trace_id <> ''
 ),
 
 default_weights as (
@@ -48,29 +72,70 @@ weights as {{ evalhouse.materialized() }} (
     from weight_rows
 ),
 
+definition as (
+    select
+        {{ dbt.hash(
+            "'" ~ definition_hash ~ "'" ~ weight_texts | join
+        ) }} as definition_hash
+    from weights
+),
+
+day_states as (
+    select
+        started_on as state_date,
+        cast(count(*) as {{ dbt.type_string() }}) as day_state
+    from session_turns
+    group by started_on
+),
+
+newest as (
+    select max(state_date) as read_until
+    from day_states
+),
+
+{{ evalhouse.replaced_days('next_started_on', settings.analysis.lookback_days) }},
+
+-- The two turns of every pair that comes to be on a replaced day.
+turns as (
+    select * from session_turns
+    {%- if is_incremental() %}
+    where
+        started_on >= (select replaced_from from reach)
+        or next_started_at >= (select cast(replaced_from as {{ dbt.type_timestamp() }}) from reach)
+        or trace_id in (
+            select resumes_trace_id from session_turns
+            where resumes_trace_id is not null and started_on >= (select replaced_from from reach)
+        )
+    {%- endif %}
+),
+
 texts as (
     select
-        trace_id,
-        session_id,
-        turn_number,
-        started_at,
-        finished_at,
-        input_hash,
-        input_embedding,
-        input_text as text
+        turns.trace_id,
+        turns.session_id,
+        turns.turn_number,
+        turns.started_at,
+        traces.input_hash,
+        traces.input_embedding,
+        traces.input_text as text
     from turns
-    where input_text is not null or input_hash is not null
+    inner join traces on turns.trace_id = traces.trace_id
+    where
+        (traces.input_text is not null or traces.input_hash is not null)
+        {%- if is_incremental() %}
+        -- For an engine to skip the days before the first of them.
+        and traces.started_at >= (select min(started_at) from turns)
+        {%- endif %}
 ),
 
 {{ evalhouse.rephrase_words('texts', [
-    'trace_id', 'session_id', 'turn_number', 'started_at', 'finished_at', 'input_hash', 'input_embedding'
+    'trace_id', 'session_id', 'turn_number', 'started_at', 'input_hash', 'input_embedding'
 ]) }},
 
 followed as (
     select
         trace_id,
         turn_number,
-        finished_at,
         input_hash,
         input_embedding,
         text_key,
@@ -92,11 +157,15 @@ followed as (
 
 pairs as {{ evalhouse.materialized() }} (
     select * from followed
-    where next_turn_number = turn_number + 1
+    where
+        next_turn_number = turn_number + 1
+        {%- if is_incremental() %}
+        and next_started_at >= (select cast(replaced_from as {{ dbt.type_timestamp() }}) from reach)
+        {%- endif %}
 ),
 
 {{ evalhouse.rephrase_features('pairs', [
-    'trace_id', 'finished_at', 'next_trace_id', 'next_started_at', 'input_hash', 'next_input_hash', 'input_embedding',
+    'trace_id', 'next_trace_id', 'next_started_at', 'input_hash', 'next_input_hash', 'input_embedding',
     'next_input_embedding', 'text_key', 'next_text_key', 'rest_hash', 'next_rest_hash', 'next_words_in_order'
 ]) }},
 
@@ -146,7 +215,10 @@ scored as (
 select
     trace_id,
     next_trace_id,
-    {{ evalhouse.seconds_between('finished_at', 'next_started_at') }} as next_gap_seconds,
+    cast(next_started_at as date) as next_started_on,
+    cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_state,
+    cast(null as date) as read_until,
     next_similarity,
     is_next_equal,
     case
@@ -155,3 +227,18 @@ select
     end as is_next_rephrase,
     is_next_acknowledgement
 from scored
+
+union all
+
+select
+    '' as trace_id,
+    cast(null as {{ dbt.type_string() }}) as next_trace_id,
+    next_started_on,
+    definition_hash,
+    day_state,
+    read_until,
+    cast(null as {{ double }}) as next_similarity,
+    cast(null as {{ dbt.type_boolean() }}) as is_next_equal,
+    cast(null as {{ dbt.type_boolean() }}) as is_next_rephrase,
+    cast(null as {{ dbt.type_boolean() }}) as is_next_acknowledgement
+from marked_days

@@ -1,8 +1,15 @@
-{#- Each turn with what the user's behaviour says about it; a view, so that its wide rows are joined and written once. A
-    signal is null until the time in which it could show has passed: neither yes nor no. Two clocks: turns need the
-    traces to have come that far, what comes from outcomes needs the outcomes too, so that a dead stream of outcomes
-    leaves rephrases alone. -#}
-{%- set signals = evalhouse.settings().signals -%}
+{#- Each turn with what the user's behaviour says about it. A signal is null until the time in which it could show has
+    passed: neither yes nor no. Two clocks: turns need the traces to have come that far, what comes from outcomes needs
+    the outcomes too, so that a dead stream of outcomes leaves rephrases alone. Kept by day: what is said of a turn is
+    settled when its windows are over and nothing more can come of them. -#}
+{{ config(
+    materialized='incremental',
+    on_schema_change='sync_all_columns',
+    sql_header=evalhouse.one_writer('int_turn_signals'),
+    **evalhouse.incremental_by(['started_on'])
+) }}
+{%- set settings = evalhouse.settings() -%}
+{%- set signals = settings.signals -%}
 {%- set has_outcomes = evalhouse.has_input('outcomes') -%}
 {%- set abandonment_seconds = (signals.abandonment_minutes * 60) | round | int -%}
 {%- set longest_seconds = [signals.rephrase_window_seconds, signals.follow_up_window_seconds, abandonment_seconds]
@@ -19,17 +26,31 @@
     {%- do log_columns.append(adapter.quote(column)) -%}
 {%- endfor -%}
 {%- set bad_status = "status in ('error', 'timeout', 'refusal')" -%}
+{%- set clocks = ['is_mature', 'is_outcome_mature', 'is_day_mature', 'are_outcomes_known'] -%}
+{%- set watched_days = evalhouse.watched_days() -%}
+{%- set definition_hash = local_md5(tojson([
+    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()),
+    evalhouse.input_definition('outcomes', ['session_id', 'trace_id', 'actor', 'value']), signals
+], sort_keys=true)) -%}
+{%- set said_columns = [
+    'is_answered', 'turn_number', 'next_trace_id', 'next_gap_seconds', 'next_similarity', 'is_mature',
+    'is_outcome_mature', 'is_day_mature', 'is_rephrased', 'is_exact_retry', 'is_followed_up', 'is_abandoned',
+    'abandon_kind', 'repeats_previous'
+] + event_flags + ['rating'] -%}
+{%- set string = dbt.type_string() %}
 
-with turns as (
+
+with all_turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
+    where trace_id <> ''
 ),
 
-traces as (
+all_traces as (
     select * from {{ ref('evalhouse', 'int_traces') }}
-    where not is_shadow
+    where trace_id <> '' and not is_shadow
 ),
 
-pairs as (
+all_pairs as (
     select * from {{ ref('evalhouse', 'int_turn_pairs') }}
 ),
 
@@ -43,20 +64,14 @@ watermarks as (
 
 ages as (
     select
-        turns.trace_id,
-        turns.session_id,
-        turns.turn_number,
-        turns.next_trace_id,
-        turns.is_next_of_same_unit,
-        {{ evalhouse.seconds_between('turns.finished_at', 'turns.next_started_at') }} as next_gap_seconds,
-        {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
+        all_turns.*,
+        {{ evalhouse.seconds_between('all_turns.finished_at', 'watermarks.traces_watermark_at') }} as traces_age,
         {%- if has_outcomes %}
-        {{ evalhouse.seconds_between('turns.finished_at', 'watermarks.outcomes_watermark_at') }} as outcomes_age,
+        {{ evalhouse.seconds_between('all_turns.finished_at', 'watermarks.outcomes_watermark_at') }} as outcomes_age
         {%- else %}
-        cast(null as {{ evalhouse.type_double() }}) as outcomes_age,
+        cast(null as {{ evalhouse.type_double() }}) as outcomes_age
         {%- endif %}
-        {{ evalhouse.seconds_between('turns.finished_at', 'turns.next_of_unit_started_at') }} as silence_seconds
-    from turns
+    from all_turns
     cross join watermarks
 ),
 
@@ -75,48 +90,134 @@ matured as (
     from ages
 ),
 
+matured_days as (
+    select
+        started_on,
+        {%- for clock in clocks %}
+        cast(count(case when {{ clock }} then 1 end) as {{ string }}) || ' ' ||
+        {%- endfor %}
+        cast(count(*) as {{ string }}) as counted
+    from matured
+    group by started_on
+),
+
+event_days as (
+    select
+        started_on,
+        {%- for flag in event_flags + ['has_good_end', 'has_activity'] %}
+        cast(count(case when {{ flag }} then 1 end) as {{ string }}) || ' ' ||
+        {%- endfor %}
+        cast(count(*) as {{ string }}) as counted
+    from events
+    group by started_on
+),
+
+definition as (
+    select {{ dbt.hash("'" ~ definition_hash ~ " ' || coalesce(max(definition_hash), '')") }} as definition_hash
+    from all_pairs
+),
+
+day_states as (
+    select
+        matured_days.started_on as state_date,
+        matured_days.counted || ', ' || coalesce(event_days.counted, '') as day_state
+    from matured_days
+    left join event_days on matured_days.started_on = event_days.started_on
+),
+
+newest as (
+    select {{ evalhouse.turns_read_until('max(state_date)') | indent(4) }} as read_until
+    from day_states
+),
+
+{{ evalhouse.replaced_days('started_on', settings.analysis.lookback_days + watched_days) }},
+
+-- What came before the replaced days may be what their first turns say again.
+turns as (
+    select * from matured
+    {%- if is_incremental() %}
+    where started_on >= (
+        select cast({{ evalhouse.time_added('day', -watched_days, 'replaced_from') }} as date) from reach
+    )
+    {%- endif %}
+),
+
+replaced_turns as (
+    select
+        *,
+        {{ evalhouse.seconds_between('finished_at', 'next_started_at') }} as next_gap_seconds,
+        {{ evalhouse.seconds_between('finished_at', 'next_of_unit_started_at') }} as silence_seconds
+    from turns
+    {%- if is_incremental() %}
+    where started_on >= (select replaced_from from reach)
+    {%- endif %}
+),
+
+traces as (
+    select * from all_traces
+    {%- if is_incremental() %}
+    where started_on >= (select replaced_from from reach)
+    {%- endif %}
+),
+
+-- Pairs are kept by the day of the second turn.
+pairs as (
+    select * from all_pairs
+    where
+        trace_id <> ''
+        {%- if is_incremental() %}
+        and next_started_on >= (
+            select cast({{ evalhouse.time_added('day', -watched_days, 'replaced_from') }} as date) from reach
+        )
+        {%- endif %}
+),
+
 -- Turns that say the one before again: few, so that looking for them costs less than putting all turns in order again.
 repeats as (
     select turns.next_trace_id as trace_id
     from pairs
-    inner join turns on pairs.trace_id = turns.trace_id
+    inner join turns
+        on pairs.trace_id = turns.trace_id
+        and pairs.next_trace_id = turns.next_trace_id
     left join events on pairs.trace_id = events.trace_id
     where
         turns.is_next_of_same_unit
-        and pairs.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}
+        and {{ evalhouse.seconds_between('turns.finished_at', 'turns.next_started_at') }}
+            between 0 and {{ signals.rephrase_window_seconds }}
         and (pairs.is_next_rephrase or (pairs.is_next_equal and not coalesce(events.is_regenerated, false)))
 ),
 
 observed as (
     select
-        matured.trace_id,
+        replaced_turns.trace_id,
         {%- for column in log_columns %}
         traces.{{ column }},
         {%- endfor %}
-        matured.session_id,
-        matured.turn_number,
-        matured.is_mature,
-        matured.is_outcome_mature,
-        matured.is_day_mature,
+        replaced_turns.started_on,
+        replaced_turns.session_id,
+        replaced_turns.turn_number,
+        replaced_turns.is_mature,
+        replaced_turns.is_outcome_mature,
+        replaced_turns.is_day_mature,
         {%- if has_outcomes %}
-        matured.are_outcomes_known,
+        replaced_turns.are_outcomes_known,
         {%- else %}
-        matured.is_mature as are_outcomes_known,
+        replaced_turns.is_mature as are_outcomes_known,
         {%- endif %}
-        matured.silence_seconds,
-        matured.next_trace_id,
-        matured.next_gap_seconds,
+        replaced_turns.silence_seconds,
+        replaced_turns.next_trace_id,
+        replaced_turns.next_gap_seconds,
         pairs.next_similarity,
         pairs.is_next_rephrase,
         pairs.is_next_equal,
         pairs.is_next_rephrase or pairs.is_next_equal or pairs.is_next_acknowledgement as is_next_nothing_new,
         coalesce(
-            matured.is_next_of_same_unit
-            and matured.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}, false
+            replaced_turns.is_next_of_same_unit
+            and replaced_turns.next_gap_seconds between 0 and {{ signals.rephrase_window_seconds }}, false
         ) as is_next_in_rephrase_window,
         coalesce(
-            matured.is_next_of_same_unit
-            and matured.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}, false
+            replaced_turns.is_next_of_same_unit
+            and replaced_turns.next_gap_seconds between 0 and {{ signals.follow_up_window_seconds }}, false
         ) as is_next_in_follow_up_window,
         {%- for flag in event_flags %}
         coalesce(events.{{ flag }}, false) as {{ flag }},
@@ -129,11 +230,13 @@ observed as (
         traces.input_text is not null or traces.input_hash is not null as has_text_or_hash,
         coalesce(traces.{{ bad_status }} or traces.output_chars = 0, false) as has_failed,
         repeats.trace_id is not null as repeats_previous
-    from matured
-    inner join traces on matured.trace_id = traces.trace_id
-    left join pairs on matured.trace_id = pairs.trace_id
-    left join events on matured.trace_id = events.trace_id
-    left join repeats on matured.trace_id = repeats.trace_id
+    from replaced_turns
+    inner join traces on replaced_turns.trace_id = traces.trace_id
+    left join pairs
+        on replaced_turns.trace_id = pairs.trace_id
+        and replaced_turns.next_trace_id = pairs.next_trace_id
+    left join events on replaced_turns.trace_id = events.trace_id
+    left join repeats on replaced_turns.trace_id = repeats.trace_id
 ),
 
 -- Null where texts and hashes do not tell. A turn without any is unknown also if nothing followed it: among such turns
@@ -173,6 +276,10 @@ final as (
 
 select
     trace_id,
+    started_on,
+    cast(null as {{ string }}) as definition_hash,
+    cast(null as {{ string }}) as day_state,
+    cast(null as date) as read_until,
     session_id,
     {%- for column in log_columns %}
     {{ column }},
@@ -188,7 +295,6 @@ select
     case when is_mature then has_rephrase end as is_rephrased,
     case when is_mature then has_exact_retry end as is_exact_retry,
     case when is_mature then has_follow_up end as is_followed_up,
-    next_trace_id is null as is_last_turn,
     -- Without an answer there is nothing to walk away from.
     case when are_outcomes_known and (is_answered or has_failed) then was_left end as is_abandoned,
     case
@@ -202,3 +308,17 @@ select
     {%- endfor %}
     case when are_outcomes_known then rating end as rating
 from final
+
+union all
+
+select
+    '' as trace_id,
+    started_on,
+    definition_hash,
+    day_state,
+    read_until,
+    null as session_id
+    {%- for column in log_columns + said_columns %},
+    null as {{ column }}
+    {%- endfor %}
+from marked_days

@@ -57,9 +57,12 @@
     ('evaluation_scores', 'unusable_score', 'repaired', 'score is no number between -1e35 and 1e35: set to null'),
     ('evaluation_scores', 'impossible_probability', 'repaired', 'sampling_probability outside (0, 1]: set to null')
 ] -%}
-{#- What staging repaired in the inputs whose duplicates are taken out by a model of their own, and the condition. -#}
+{#- Inputs of which rows are kept by day, each id once. -#}
+{%- set kept_inputs = {'outcomes': 'outcome_id'} -%}
+{#- What staging repaired in traces and evaluation scores, and the condition. -#}
 {%- set repairs = {} -%}
 {%- if evalhouse.has_input('traces') -%}
+    {%- do kept_inputs.update({'traces': 'trace_id'}) -%}
     {%- do repairs.update({'traces': {
         'shadow': 'is_shadow', 'end_before_start': "clock_fault = 'end_before_start'",
         'implausible_end': "clock_fault = 'implausible_end'", 'latency_in_seconds': 'is_latency_in_seconds',
@@ -93,14 +96,35 @@ entered_units as (
     where unit_id <> ''
 ),
 
-staged_outcomes as (
-    select * from {{ ref('evalhouse', 'stg_outcomes') }}
+{%- for input_name, id in kept_inputs.items() %}
+
+staged_{{ input_name }} as (
+    select * from {{ ref('evalhouse', 'stg_' ~ input_name) }}
 ),
 
-outcomes as (
-    select * from {{ ref('evalhouse', 'int_outcomes') }}
-    where outcome_id <> ''
+{{ input_name }} as (
+    select * from {{ ref('evalhouse', 'int_' ~ input_name) }}
+    where {{ id }} <> ''
 ),
+
+accepted_{{ input_name }} as (
+    select
+        count(*) as accepted,
+        count(distinct {{ id }}) as distinct_ids
+    from staged_{{ input_name }}
+    where rejected_by is null
+),
+{%- endfor %}
+{%- if evalhouse.has_input('evaluation_scores') %}
+
+staged_evaluation_scores as (
+    select * from {{ ref('evalhouse', 'stg_evaluation_scores') }}
+),
+
+kept_evaluation_scores as (
+    select count(*) as kept from {{ ref('evalhouse', 'int_evaluation_scores') }}
+),
+{%- endif %}
 
 experiments as (
     select * from {{ ref('evalhouse', 'stg_experiments') }}
@@ -120,14 +144,6 @@ experiment_phases as (
 
 {%- for input_name, conditions in repairs.items() %}
 
-staged_{{ input_name }} as (
-    select * from {{ ref('evalhouse', 'stg_' ~ input_name) }}
-),
-
-{{ input_name }} as (
-    select * from {{ ref('evalhouse', 'int_' ~ input_name) }}
-),
-
 noticed_{{ input_name }} as (
     select
         count(*) as accepted,
@@ -137,10 +153,6 @@ noticed_{{ input_name }} as (
     from staged_{{ input_name }}
     where rejected_by is null
 ),
-
-kept_{{ input_name }} as (
-    select count(*) as kept from {{ input_name }}
-),
 {%- endfor %}
 
 source_days as (
@@ -149,14 +161,6 @@ source_days as (
 
 days_read as (
     select * from {{ ref('evalhouse', 'int_source_days') }}
-),
-
-accepted_outcomes as (
-    select
-        count(*) as accepted,
-        count(distinct outcome_id) as distinct_ids
-    from staged_outcomes
-    where rejected_by is null
 ),
 
 first_met as (
@@ -311,23 +315,37 @@ noticed_later as (
     where excluded_by is not null
     group by excluded_by
 
+    {%- for input_name, id in kept_inputs.items() %}
+
     union all
 
     select
-        'outcomes' as input_name,
+        '{{ input_name }}' as input_name,
         'duplicate' as rule,
         accepted - distinct_ids as matching_rows
-    from accepted_outcomes
+    from accepted_{{ input_name }}
 
     union all
 
     select
-        'outcomes' as input_name,
+        '{{ input_name }}' as input_name,
         'later_than_lookback' as rule,
-        count(distinct staged_outcomes.outcome_id) as matching_rows
-    from staged_outcomes
-    left join outcomes on staged_outcomes.outcome_id = outcomes.outcome_id
-    where staged_outcomes.rejected_by is null and outcomes.outcome_id is null
+        count(distinct staged_{{ input_name }}.{{ id }}) as matching_rows
+    from staged_{{ input_name }}
+    left join {{ input_name }} on staged_{{ input_name }}.{{ id }} = {{ input_name }}.{{ id }}
+    where staged_{{ input_name }}.rejected_by is null and {{ input_name }}.{{ id }} is null
+    {%- endfor %}
+    {%- if evalhouse.has_input('evaluation_scores') %}
+
+    union all
+
+    select
+        'evaluation_scores' as input_name,
+        'duplicate' as rule,
+        noticed.accepted - kept.kept as matching_rows
+    from noticed_evaluation_scores as noticed
+    cross join kept_evaluation_scores as kept
+    {%- endif %}
 
     union all
 
@@ -397,15 +415,6 @@ noticed_later as (
     from experiment_variations
     where rejected_by is null and has_impossible_weight
     {%- for input_name, conditions in repairs.items() %}
-
-    union all
-
-    select
-        '{{ input_name }}' as input_name,
-        'duplicate' as rule,
-        noticed.accepted - kept.kept as matching_rows
-    from noticed_{{ input_name }} as noticed
-    cross join kept_{{ input_name }} as kept
     {%- for rule in conditions %}
 
     union all

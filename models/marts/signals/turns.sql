@@ -1,12 +1,37 @@
-{#- One row per answer that a user saw, with what the user's behaviour said about it. Columns of the log first. -#}
+{#- One row per answer that a user saw, with what the user's behaviour said about it. Columns of the log first. A view:
+    what is said is kept by day, and only that a session was taken up again long after stands in the later turn. -#}
 {%- set extra = evalhouse.extra_trace_columns() -%}
+{%- set in_this_file = target.type != 'duckdb' -%}
 
 with signals as (
-    select * from {{ ref('evalhouse', 'int_turn_signals') }}
+    select * from {{ ref('evalhouse', 'int_turn_signals').include(database=in_this_file) }}
+    where trace_id <> ''
+),
+
+session_turns as (
+    select * from {{ ref('evalhouse', 'int_session_turns').include(database=in_this_file) }}
+    where resumes_trace_id is not null
+),
+
+pairs as (
+    select * from {{ ref('evalhouse', 'int_turn_pairs').include(database=in_this_file) }}
+    where trace_id <> ''
+),
+
+resumed as (
+    select
+        session_turns.resumes_trace_id as trace_id,
+        session_turns.trace_id as next_trace_id,
+        session_turns.started_at as next_started_at,
+        pairs.next_similarity
+    from session_turns
+    left join pairs
+        on session_turns.resumes_trace_id = pairs.trace_id
+        and session_turns.trace_id = pairs.next_trace_id
 )
 
 select
-    trace_id,
+    signals.trace_id,
     unit_id,
     session_id,
     coalesce(turn_index, turn_number) as turn_index,
@@ -37,22 +62,25 @@ select
     query_category,
     sample_weight,
     {%- for name in extra.dimensions %}
-    {{ name }},
+    signals.{{ name }},
     {%- endfor %}
     {%- for name in extra.others %}
-    {{ adapter.quote(name) }},
+    signals.{{ adapter.quote(name) }},
     {%- endfor %}
     is_answered,
-    next_trace_id,
-    next_gap_seconds,
-    next_similarity,
+    coalesce(signals.next_trace_id, resumed.next_trace_id) as next_trace_id,
+    coalesce(
+        signals.next_gap_seconds,
+        {{ evalhouse.seconds_between('coalesce(signals.ended_at, signals.started_at)', 'resumed.next_started_at') }}
+    ) as next_gap_seconds,
+    coalesce(signals.next_similarity, resumed.next_similarity) as next_similarity,
     is_mature,
     is_outcome_mature,
     is_day_mature,
     is_rephrased,
     is_exact_retry,
     is_followed_up,
-    is_last_turn,
+    coalesce(signals.next_trace_id, resumed.next_trace_id) is null as is_last_turn,
     is_abandoned,
     abandon_kind,
     repeats_previous,
@@ -74,3 +102,4 @@ select
     turn_number,
     loaded_at
 from signals
+left join resumed on signals.trace_id = resumed.trace_id
