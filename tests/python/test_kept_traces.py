@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import harness
 import numpy as np
 import pandas as pd
@@ -170,7 +173,7 @@ class Log:
             ("outcomes", self.outcomes, OUTCOME_TYPES),
         ):
             shuffled = pd.DataFrame(list(rows.values())).sample(frac=1, random_state=self.number)
-            warehouse.load(name, shuffled, types=types)
+            warehouse.load(name, shuffled, types={key: kind for key, kind in types.items() if key in shuffled})
 
 
 def state(warehouse: harness.Warehouse) -> dict[str, pd.DataFrame]:
@@ -188,6 +191,8 @@ def assert_same(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -
             for frames in (left, right)
         )
         assert len(other) > 0, name
+        assert set(one.columns) == set(other.columns), name
+        one = one[list(other.columns)]
         pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-9, atol=1e-9, obj=name)
 
 
@@ -222,3 +227,144 @@ def test_incremental_is_full_refresh(
                 grown.dbt("run", vars=configuration(), select=SELECTION)
             assert_as_fresh(grown, log, warehouse_factory)
     grown.close()
+
+
+def world(seed: int = 20240304, arrivals: int = 6) -> Log:
+    log = Log(seed)
+    for _ in range(arrivals):
+        log.arrive()
+    return log
+
+
+def without(log: Log, name: str, condition: Callable[[dict[str, Any]], bool]) -> None:
+    rows = getattr(log, name)
+    setattr(log, name, {key: row for key, row in rows.items() if not condition(row)})
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "as_of_goes_back_and_forth",
+        "windows_are_others",
+        "a_pause_ends_a_session_sooner",
+        "the_lookback_grows",
+        "texts_are_logged_at_last",
+        "a_day_loses_its_turns",
+        "outcomes_come_back",
+        "texts_are_compared_otherwise",
+        "another_table",
+        "dimensions_are_others",
+    ],
+)
+def test_what_a_run_has_to_notice(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse], case: str
+) -> None:
+    """Afterwards every table is what a first run would have made of it."""
+    log, grown = world(), warehouse_factory(engine)
+    newest = max(row["started_at"] for row in log.traces.values()).floor("D")
+    before: dict[str, Any] = {}
+    after: list[dict[str, Any]] = [{}]
+    later: Callable[[], Any] = lambda: None
+    if case == "as_of_goes_back_and_forth":
+        after = [{"analysis": {"lookback_days": LOOKBACK, "as_of": str(START + 2.6 * DAY)}}, {}]
+    elif case == "windows_are_others":
+        after = [{"signals": {"abandonment_minutes": 4, "follow_up_window_seconds": 86400}}]
+    elif case == "a_pause_ends_a_session_sooner":
+        after = [{"signals": {"session_gap_minutes": 4}}]
+    elif case == "the_lookback_grows":
+        before = {"analysis": {"lookback_days": 0}}
+        after = [{"analysis": {"lookback_days": 4}}]
+
+        def later() -> None:
+            for row in log.traces.values():
+                if row["started_at"] >= newest - 3 * DAY:
+                    row.update(status="timeout", latency_ms=5.0)
+    elif case == "texts_are_logged_at_last":
+        texts = {key: row.pop("input_text") for key, row in log.traces.items()}
+
+        def later() -> None:
+            for key, row in log.traces.items():
+                row["input_text"] = texts[key]
+    elif case == "a_day_loses_its_turns":
+
+        def later() -> None:
+            without(log, "traces", lambda row: row["started_at"].floor("D") == newest - DAY)
+    elif case == "outcomes_come_back":
+        outcomes = log.outcomes
+        stopped = max(row["occurred_at"] for row in outcomes.values()) - 3 * DAY
+        without(log, "outcomes", lambda row: row["occurred_at"] > stopped)
+
+        def later() -> None:
+            log.outcomes = outcomes
+    elif case == "texts_are_compared_otherwise":
+        before = {"signals": {"rephrase_weights": "raw.weights"}}
+        after = [before]
+        grown.load("weights", pd.DataFrame({"name": ["threshold"], "value": [0.99999]}))
+
+        def later() -> None:
+            grown.load("weights", pd.DataFrame({"name": ["threshold"], "value": [0.00001]}))
+    elif case == "another_table":
+        after = [{"source_tables": {"traces": "other_traces"}}]
+
+        def later() -> None:
+            without(log, "traces", lambda row: row["started_at"] < newest - 4 * DAY)
+    elif case == "dimensions_are_others":
+        after = [{"dimensions": ["country", "status"]}]
+    log.load(grown)
+    grown.dbt("run", vars=configuration(**before), select=SELECTION)
+    told = state(grown)
+    later()
+    fresh = warehouse_factory(engine)
+    for warehouse in (grown, fresh):
+        log.load(warehouse)
+        if case == "texts_are_compared_otherwise":
+            warehouse.load("weights", pd.DataFrame({"name": ["threshold"], "value": [0.00001]}))
+        if case == "another_table":
+            warehouse.execute("create table raw.other_traces as select * from raw.traces")
+    for keys in after:
+        grown.dbt("run", vars=configuration(**keys), select=SELECTION)
+        if keys.get("analysis", {}).get("as_of"):
+            assert len(grown.mart("turns")) < len(told["turns"])
+    fresh.dbt("run", vars=configuration(**after[-1]), select=SELECTION)
+    assert_same(state(grown), state(fresh))
+    if case != "as_of_goes_back_and_forth":
+        with pytest.raises(AssertionError):
+            assert_same(told, state(fresh))
+    fresh.close()
+    grown.close()
+
+
+def test_what_comes_later_than_the_lookback_is_counted(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    log, warehouse = world(), warehouse_factory(engine)
+    late = {key: row for key, row in log.traces.items() if row["started_at"].floor("D") == START}
+    without(log, "traces", lambda row: row["trace_id"] in late)
+    assert len(late) > 5
+    for command, missing in (("run", 0), ("run", len(late)), ("run --full-refresh", 0)):
+        log.load(warehouse)
+        warehouse.dbt(command, vars=configuration(), select=SELECTION)
+        quality = warehouse.mart("input_quality").set_index(["input_name", "rule"])
+        assert quality.loc[("traces", "later_than_lookback"), "rows_dropped"] == missing
+        assert quality.loc[("traces", "duplicate"), "rows_dropped"] == 0
+        assert len(warehouse.mart("turns")) == len(log.traces) - missing
+        log.traces.update(late)
+    warehouse.close()
+
+
+def test_turns_are_readable_from_a_file_of_another_name(
+    tmp_path: Path, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """`turns` is a view, and a view of DuckDB remembers the name of its file unless told not to."""
+    log, warehouse = world(), warehouse_factory("duckdb")
+    log.load(warehouse)
+    warehouse.dbt("run", vars=configuration(), select=["+turns"])
+    turns, schema = warehouse.mart("turns"), warehouse.mart_schema
+    warehouse.disconnect()
+    shutil.copyfile(warehouse.path, tmp_path / "copy.duckdb")
+    with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as connection:
+        assert len(connection.sql(f"select * from {schema}.turns").df()) == len(turns) > 0
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{tmp_path / 'copy.duckdb'}' as elsewhere (read_only)")
+        assert connection.sql(f"select count(*) from elsewhere.{schema}.turns").fetchone() == (len(turns),)
+    warehouse.close()

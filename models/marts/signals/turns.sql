@@ -1,20 +1,19 @@
 {#- One row per answer that a user saw, with what the user's behaviour said about it. Columns of the log first. A view:
     what is said is kept by day, and only that a session was taken up again long after stands in the later turn. -#}
 {%- set extra = evalhouse.extra_trace_columns() -%}
-{%- set in_this_file = target.type != 'duckdb' -%}
 
 with signals as (
-    select * from {{ ref('evalhouse', 'int_turn_signals').include(database=in_this_file) }}
+    select * from {{ evalhouse.ref_in_file('int_turn_signals') }}
     where trace_id <> ''
 ),
 
 session_turns as (
-    select * from {{ ref('evalhouse', 'int_session_turns').include(database=in_this_file) }}
+    select * from {{ evalhouse.ref_in_file('int_session_turns') }}
     where resumes_trace_id is not null
 ),
 
 pairs as (
-    select * from {{ ref('evalhouse', 'int_turn_pairs').include(database=in_this_file) }}
+    select * from {{ evalhouse.ref_in_file('int_turn_pairs') }}
     where trace_id <> ''
 ),
 
