@@ -29,7 +29,12 @@ EXPERIMENTS = 5
 UNITS, OUTCOMES_PER_DAY, TRACES_PER_DAY = 5_000_000, 50_000_000 / 56, 20_000_000 / 28
 TURNS_PER_SESSION = 4
 TABLES = ("exposures", "outcomes", "traces")
-# Of the outcomes of the two days before the one that is held back.
+TIMES = {"exposures": "exposed_at", "outcomes": "occurred_at", "traces": "started_at"}
+# Of the outcomes and traces of the two days before the one that is held back: key, and what a correction says.
+CORRECTIONS = {
+    "outcomes": ("outcome_id", "round(1.5 * value, 2) as value"),
+    "traces": ("trace_id", "'timeout' as status"),
+}
 SHARE_LATE, SHARE_CORRECTED = 0.005, 0.005
 
 MACROS = (
@@ -183,9 +188,9 @@ def generate(
 ) -> dict[str, int]:
     """Writes the tables to the schema `raw` and returns their numbers of rows. Scale 0 makes empty tables.
 
-    With `hold_back` one more day lies in the schema `held_back`, together with outcomes of the two days before that are
-    late (missing in `raw`) or correct one in `raw`; `add_held_back_day` brings it in. Rows then say when they were
-    loaded.
+    With `hold_back` one more day lies in the schema `held_back`, together with outcomes and traces of the two days
+    before that are late (missing in `raw`) or correct one in `raw`; `add_held_back_day` brings it in. Rows then say
+    when they were loaded.
     """
     if experiments % EXPERIMENTS:
         raise ValueError(f"experiments come in groups of {EXPERIMENTS}")
@@ -193,18 +198,18 @@ def generate(
         connection.execute(macro)
     span = days + hold_back
     queries = {
-        "exposures": ("exposed_at", exposures(scale, experiments, span)),
-        "outcomes": ("occurred_at", outcomes(scale, -DAYS_BEFORE, days)),
-        "traces": ("started_at", traces(scale, 0, days, span)),
+        "exposures": exposures(scale, experiments, span),
+        "outcomes": outcomes(scale, -DAYS_BEFORE, days),
+        "traces": traces(scale, 0, days, span),
     }
     next_day = {
-        "exposures": queries["exposures"][1],
+        "exposures": queries["exposures"],
         "outcomes": outcomes(scale, days, days + 1),
         "traces": traces(scale, days, days + 1, span),
     }
     connection.execute("create schema if not exists raw")
     for table in tables:
-        time, query = queries[table]
+        time, query = TIMES[table], queries[table]
         if not hold_back:
             order = f"order by {time}, unit_id, experiment_id" if table == "exposures" else ""
             connection.execute(f"create or replace table raw.{table} as {query} {order}")
@@ -212,7 +217,7 @@ def generate(
         connection.execute("create schema if not exists held_back")
         cut, loaded = f"{time} < '{day(days)}'", f"{time} + interval 5 minute as loaded_at"
         order = f"order by {time}, unit_id, experiment_id" if table == "exposures" else ""
-        kept = f"and not {recent(days, 'late')}" if table == "outcomes" else ""
+        kept = f"and not {recent(table, days, 'late')}" if table in CORRECTIONS else ""
         connection.execute(
             f"create or replace table raw.{table} as select *, {loaded} from ({query}) where {cut} {kept} {order}"
         )
@@ -220,25 +225,32 @@ def generate(
             f"create or replace table held_back.{table} as"
             f" select *, {loaded} from ({next_day[table]}) where not ({cut}) {order}"
         )
-        if table == "outcomes":
+        if table in CORRECTIONS:
+            _, correction = CORRECTIONS[table]
+            last_days = {
+                "outcomes": outcomes(scale, days - 2, days),
+                "traces": traces(scale, days - 2, days, span),
+            }[table]
             connection.execute(
                 f"""
-                insert into held_back.outcomes
+                insert into held_back.{table}
                 select *, timestamp '{day(days + 1)}' as loaded_at
-                from ({outcomes(scale, days - 2, days)}) where {recent(days, "late")}
+                from ({last_days}) where {recent(table, days, "late")}
                 union all
-                select * replace (round(1.5 * value, 2) as value), timestamp '{day(days + 1)}' as loaded_at
-                from ({outcomes(scale, days - 2, days)}) where {recent(days, "corrected")}
+                select * replace ({correction}), timestamp '{day(days + 1)}' as loaded_at
+                from ({last_days}) where {recent(table, days, "corrected")}
                 """
             )
     return {name: connection.execute(f"select count(*) from raw.{name}").fetchone()[0] for name in tables}
 
 
-def recent(days: int, kind: str) -> str:
-    """Whether an outcome of the last two days comes late, or is corrected, a day later."""
+def recent(table: str, days: int, kind: str) -> str:
+    """Whether an outcome or a trace of the last two days comes late, or is corrected, a day later."""
     low, high = (0, SHARE_LATE) if kind == "late" else (SHARE_LATE, SHARE_LATE + SHARE_CORRECTED)
-    number = "substr(outcome_id, 7)::bigint"
-    return f"(occurred_at >= '{day(days - 2)}' and draw({number}, 17) >= {low} and draw({number}, 17) < {high})"
+    key, _ = CORRECTIONS[table]
+    # event_<number>, trace_<number>
+    number = f"substr({key}, 7)::bigint"
+    return f"({TIMES[table]} >= '{day(days - 2)}' and draw({number}, 17) >= {low} and draw({number}, 17) < {high})"
 
 
 def add_held_back_day(connection: duckdb.DuckDBPyConnection, on_time: bool = False) -> dict[str, int]:
@@ -246,7 +258,7 @@ def add_held_back_day(connection: duckdb.DuckDBPyConnection, on_time: bool = Fal
     tables = connection.execute("select table_name from duckdb_tables() where schema_name = 'held_back'").fetchall()
     added = {}
     for (table,) in sorted(tables):
-        wanted = "where loaded_at - interval 5 minute = occurred_at" if on_time and table == "outcomes" else ""
+        wanted = f"where loaded_at - interval 5 minute = {TIMES[table]}" if on_time else ""
         added[table] = connection.execute(f"insert into raw.{table} from held_back.{table} {wanted}").fetchone()[0]
         connection.execute(f"drop table held_back.{table}")
     return added

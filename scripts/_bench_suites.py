@@ -260,23 +260,44 @@ def memory(options: Options) -> Outcome:
     return Outcome(lines, details, {"memory": _bench_run.model_times(engine.target(database))})
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a suite builds day by day: variables, models, and the raw tables that they read."""
+
+    suite: str
+    variables: dict[str, Any]
+    selection: str
+    tables: tuple[str, ...]
+
+
 def incremental(options: Options) -> Outcome:
+    """Experiments over outcomes, day by day."""
+    job = Job("incremental", _bench_job.variables(), _bench_job.SELECTION, ("exposures", "outcomes"))
+    return over_days(options, job)
+
+
+def incremental_signals(options: Options) -> Outcome:
+    """Turns, sessions, signals, quality and failures over traces, day by day."""
+    variables = {name: value for name, value in SIGNALS_VARIABLES.items() if name not in ("drift_monitors", "analysis")}
+    return over_days(options, Job("incremental_signals", variables, SIGNALS, ("exposures", "traces")))
+
+
+def over_days(options: Options, job: Job) -> Outcome:
     """A history is built, one more day arrives with late and corrected rows, and dbt runs again: what that costs of
     the first build as history grows, and whether the marts are those of a full refresh."""
-    engine = options.engine("incremental")
-    variables, selection = _bench_job.variables(), _bench_job.SELECTION
-    tables = ("--tables", "exposures", "outcomes")
-    empty, _ = engine.generate("empty", "--scale", "0", "--hold-back", *tables)
+    engine = options.engine(job.suite)
+    variables, selection = job.variables, job.selection
+    empty, _ = engine.generate("empty", "--scale", "0", "--hold-back", "--tables", *job.tables)
     engine.dbt(empty, "parse", variables)
     jobs = {
         "first": lambda: build(engine, empty, variables, selection),
         "again": lambda: engine.dbt(empty, "run", variables, selection),
     }
     _, fixed = rounds(options.repeats, jobs)
-    lines = [Line("incremental", f"package, empty tables, {name} run (fixed cost)", fixed[name]) for name in jobs]
+    lines = [Line(job.suite, f"package, empty tables, {name} run (fixed cost)", fixed[name]) for name in jobs]
     histories, models, cost = {}, {}, {}
     for days in options.histories:
-        histories[str(days)], models[f"{days} days, one more day"] = one_history(options, engine, days)
+        histories[str(days)], models[f"{days} days, one more day"] = one_history(options, engine, job, days)
         found = histories[str(days)]
         cost[days] = {key: beyond(found["on_time"], fixed["again"], key) for key in ("wall", "cpu")}
         shares = found["share"] = {
@@ -290,14 +311,14 @@ def incremental(options: Options) -> Outcome:
             math.inf if gap["rows_of_one_only"] else gap["largest_difference"] for gap in found["marts"].values()
         )
         lines += [
-            Line("incremental", f"{days} days: first build", found["first"]),
-            Line("incremental", f"{days} days: one more day", found["on_time"]),
-            Line("incremental", f"{days} days: one more day / first build, wall", {}, shares["on_time"]["wall"], 0.15),
-            Line("incremental", f"{days} days: one more day / first build, CPU", {}, shares["on_time"]["cpu"]),
-            Line("incremental", f"{days} days: with late and corrected rows", found["with_late"]),
-            Line("incremental", f"{days} days: the same / first build, wall", {}, shares["with_late"]["wall"]),
-            Line("incremental", f"{days} days: the same / first build, CPU", {}, shares["with_late"]["cpu"]),
-            Line("incremental", f"{days} days: difference to a full refresh", found["full_refresh"], worst, 1e-9),
+            Line(job.suite, f"{days} days: first build", found["first"]),
+            Line(job.suite, f"{days} days: one more day", found["on_time"]),
+            Line(job.suite, f"{days} days: one more day / first build, wall", {}, shares["on_time"]["wall"], 0.15),
+            Line(job.suite, f"{days} days: one more day / first build, CPU", {}, shares["on_time"]["cpu"]),
+            Line(job.suite, f"{days} days: with late and corrected rows", found["with_late"]),
+            Line(job.suite, f"{days} days: the same / first build, wall", {}, shares["with_late"]["wall"]),
+            Line(job.suite, f"{days} days: the same / first build, CPU", {}, shares["with_late"]["cpu"]),
+            Line(job.suite, f"{days} days: difference to a full refresh", found["full_refresh"], worst, 1e-9),
         ]
     shortest, longest = min(cost), max(cost)
     if shortest != longest:
@@ -305,19 +326,17 @@ def incremental(options: Options) -> Outcome:
             growth = (
                 cost[longest][key] / cost[shortest][key] if min(cost[longest][key], cost[shortest][key]) > 0 else None
             )
-            lines.append(
-                Line("incremental", f"one more day after {longest} days / after {shortest}, {key}", {}, growth)
-            )
+            lines.append(Line(job.suite, f"one more day after {longest} days / after {shortest}, {key}", {}, growth))
     return Outcome(lines, {"scale": options.scale, "fixed": fixed, "histories": histories}, models)
 
 
-def one_history(options: Options, engine: Engine, days: int) -> tuple[dict[str, Any], dict[str, float]]:
+def one_history(options: Options, engine: Engine, job: Job, days: int) -> tuple[dict[str, Any], dict[str, float]]:
     """First build, one more day, the same day with late and corrected rows, full refresh: costs and differences, and
     seconds per model for the day."""
-    variables, selection = _bench_job.variables(), _bench_job.SELECTION
+    variables, selection = job.variables, job.selection
     size = ("--scale", str(options.scale), "--days", str(days))
-    database, rows = engine.generate(f"days_{days}", *size, "--hold-back", "--tables", "exposures", "outcomes")
-    options.say(f"incremental: {days} days, {counted(rows)}")
+    database, rows = engine.generate(f"days_{days}", *size, "--hold-back", "--tables", *job.tables)
+    options.say(f"{job.suite}: {days} days, {counted(rows)}")
     engine.dbt(database, "parse", variables)
     first = engine.dbt(database, "run", variables, selection)
     first_models = _bench_run.model_times(engine.target(database))
@@ -475,6 +494,7 @@ SUITES: dict[str, Callable[[Options], Outcome]] = {
     "experiments": experiments,
     "memory": memory,
     "incremental": incremental,
+    "incremental_signals": incremental_signals,
     "signals": signals,
     "turns": turns,
     "drift": drift,
