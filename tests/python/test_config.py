@@ -109,6 +109,7 @@ WRONG: list[tuple[dict[Any, Any], str]] = [
     ({"dimensions": ["unit_id"]}, f"dimensions[0] is 'unit_id'; allowed: {DIMENSION}"),
     ({"dimensions": ["read_from"]}, f"dimensions[0] is 'read_from'; allowed: {DIMENSION}"),
     ({"dimensions": ["days_between"]}, f"dimensions[0] is 'days_between'; allowed: {DIMENSION}"),
+    ({"dimensions": ["started_on"]}, f"dimensions[0] is 'started_on'; allowed: {DIMENSION}"),
     ({"dimensions": ["label_middle"]}, f"dimensions[0] is 'label_middle'; allowed: {DIMENSION}"),
     ({"dimensions": ["total_1"]}, f"dimensions[0] is 'total_1'; allowed: {DIMENSION}"),
     ({"dimensions": [1]}, f"dimensions[0] is 1; allowed: {DIMENSION}"),
