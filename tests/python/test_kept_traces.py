@@ -58,7 +58,12 @@ def configuration(**keys: Any) -> dict[str, Any]:
     turns = {"fact": "turns", "type": "mean", "aggregate": "count"}
     return {
         "inputs": ["exposures", "outcomes", "traces"],
-        "metrics": [{"name": "turns", **turns}, {"name": "rephrased", **turns, "where": "is_rephrased"}],
+        "metrics": [
+            {"name": "turns", **turns},
+            {"name": "rephrased", **turns, "where": "is_rephrased"},
+            {"name": "copied", **turns, "where": "is_copied"},
+            {"name": "sessions", **turns, "fact": "sessions"},
+        ],
         "dimensions": ["country"],
         "analysis": {"lookback_days": LOOKBACK},
         **keys,
@@ -368,4 +373,35 @@ def test_turns_are_readable_from_a_file_of_another_name(
     with duckdb.connect() as connection:
         connection.execute(f"attach '{tmp_path / 'copy.duckdb'}' as elsewhere (read_only)")
         assert connection.sql(f"select count(*) from elsewhere.{schema}.turns").fetchone() == (len(turns),)
+    warehouse.close()
+
+
+def test_a_late_turn_tells_of_the_day_before_the_lookback(
+    engine: str, warehouse_factory: Callable[..., harness.Warehouse]
+) -> None:
+    """The first turn of a day within the lookback ends the silence after a turn of the day before."""
+    midnight = START + 4 * DAY
+    turns = [("u0", midnight - 300 * SECOND), *((f"u{number}", midnight - 600 * SECOND) for number in range(1, 30))]
+    turns += [("u1", midnight + LOOKBACK * DAY + 3600 * SECOND)]
+    traces = pd.DataFrame(turns, columns=["unit_id", "started_at"])
+    traces["trace_id"] = [f"t{number}" for number in range(len(traces))]
+    late = pd.DataFrame({"trace_id": ["late"], "unit_id": ["u0"], "started_at": [midnight + 60 * SECOND]})
+    abandoned = {"name": "abandoned", "fact": "turns", "type": "mean", "aggregate": "count", "where": "is_abandoned"}
+    keys = {"metrics": [abandoned], "dimensions": [], "inputs": ["exposures", "traces"]}
+    select = ["+experiment_results", "+implicit_signals_daily"]
+    warehouse = warehouse_factory(engine)
+    warehouse.load("exposures", EXPOSURES)
+    found = []
+    for command, rows in (("run", traces), ("run", pd.concat([traces, late])), ("run --full-refresh", None)):
+        if rows is not None:
+            warehouse.load("traces", rows)
+        warehouse.dbt(command, vars=configuration(**keys), select=select)
+        results = warehouse.mart("experiment_results").query("dimension_name == 'all'")
+        signals = warehouse.mart("implicit_signals_daily").query("signal_name == 'abandonment'")
+        signals = signals[pd.to_datetime(signals["signal_date"]) == midnight - DAY]
+        found.append((results["value_control"].tolist(), signals["turns_with_signal"].tolist()))
+    first, grown, fresh = found
+    assert grown == fresh != first
+    # The late turn is left as well, but a day later.
+    assert first == ([1.0], [30]) and fresh == ([1.0], [29])
     warehouse.close()

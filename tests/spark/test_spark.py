@@ -208,3 +208,32 @@ def test_incremental_run_replaces_partitions(built: Path, spark: SparkSession) -
     assert largest_difference(*other, grain) == 0
     of_unit = [rows[rows.unit_id == mine].set_index(grain).sort_index() for rows in (after, before)]
     assert not of_unit[0].equals(of_unit[1])
+
+
+def test_a_run_replaces_recent_days_of_turns(built: Path, spark: SparkSession) -> None:
+    """Without news every row is what it was, and what is written again is the newest days."""
+    grains = {
+        "int_traces": ["trace_id"],
+        "int_session_turns": ["trace_id"],
+        "int_turn_pairs": ["trace_id"],
+        "int_turn_signals": ["trace_id"],
+        "int_unit_turn_days": ["turn_date", "model_version", "country", "device", "language", "unit_id"],
+        "int_unit_rate_sums": ["turn_date", "model_version", "dimension_name", "dimension_value"],
+        "int_failure_overlaps": ["turn_date", "model_version", "dimension_name", "dimension_value", "days_between"],
+        "int_latency_ranks": ["slice_number", "metric_value"],
+        "int_latency_quantiles": ["turn_date", "model_version", "dimension_name", "dimension_value", "measure"],
+    }
+
+    def state(name: str) -> tuple[pd.DataFrame, set[str]]:
+        rows = read(spark, name)
+        return rows[rows["definition_hash"].isna()], set(spark.table(f"{SCHEMA}.{name}").inputFiles())
+
+    before = {name: state(name) for name in grains}
+    dbt(built, "run", "--select", "int_turn_events", "int_turn_sums", "int_latency_slices", *grains)
+    for name, grain in grains.items():
+        spark.catalog.refreshTable(f"{SCHEMA}.{name}")
+        rows, files = state(name)
+        grain = [column for column in grain if column in rows]
+        assert len(rows) > 0
+        assert largest_difference(rows, before[name][0], grain) <= 1e-9, name
+        assert 0 < len(files & before[name][1]) < len(files), name

@@ -12,6 +12,7 @@
 ) }}
 {%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
+{%- set outcomes_read_until = "select min(read_until) from read_before where source_name = 'outcomes'" -%}
 {%- set windows = [0] -%}
 {%- for metric in evalhouse.metric_plan().metrics -%}
     {%- do windows.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
@@ -53,21 +54,33 @@ stored_days as (
     select * from {{ this }}
 ),
 
--- Each source by itself: one that stands still keeps its days within reach, and what it brings when it comes back.
+read_before as (
+    select
+        source_name,
+        read_until
+    from stored_days
+    where activity_date = {{ evalhouse.current_look() }}
+),
+
+-- Each source by itself: one that stands still keeps its days within reach, and what it brings when it comes back. What
+-- is said of turns comes from outcomes, too, and a late trace may change it for the turns before it.
 source_reach as (
     select
         watermarks.source_name,
         case
-            when stored_days.read_until is null then {{ forever_ago }}
+            when read_before.read_until is null then {{ forever_ago }}
+            when watermarks.source_name in ('turns', 'sessions') then cast({{ evalhouse.time_added(
+                'day', -(lookback_days + evalhouse.watched_days()),
+                'cast(least(read_before.read_until, watermarks.as_of_at, coalesce((' ~ outcomes_read_until
+                ~ '), watermarks.as_of_at)) as date)'
+            ) }} as date)
             else cast({{ evalhouse.time_added(
                 'day', -lookback_days,
-                'cast(least(stored_days.read_until, watermarks.as_of_at) as date)'
+                'cast(least(read_before.read_until, watermarks.as_of_at) as date)'
             ) }} as date)
         end as reaches_from
     from watermarks
-    left join stored_days
-        on watermarks.source_name = stored_days.source_name
-        and stored_days.activity_date = {{ evalhouse.current_look() }}
+    left join read_before on watermarks.source_name = read_before.source_name
 ),
 
 counted_units as (
@@ -142,9 +155,15 @@ checked as (
 checked as (
     select
         source_name,
-        {{ evalhouse.time_added(
-            'day', -lookback_days, 'cast(cast(newest_at as date) as ' ~ dbt.type_timestamp() ~ ')'
-        ) }} as reaches_from
+        case
+            when source_name in ('turns', 'sessions') then {{ evalhouse.time_added(
+                'day', -(lookback_days + evalhouse.watched_days()),
+                'cast(cast(newest_at as date) as ' ~ dbt.type_timestamp() ~ ')'
+            ) }}
+            else {{ evalhouse.time_added(
+                'day', -lookback_days, 'cast(cast(newest_at as date) as ' ~ dbt.type_timestamp() ~ ')'
+            ) }}
+        end as reaches_from
     from watermarks
 ),
 {%- endif %}
