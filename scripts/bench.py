@@ -169,7 +169,7 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(names)}; none: the small set")
     parser.add_argument("--scale", type=positive, default=0.02, help="1 is 50 million outcomes (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of which the medians count (default: 1)")
-    parser.add_argument("--days", type=int, nargs="+", help="histories of the suite incremental (default: 28 60 90)")
+    parser.add_argument("--days", type=int, nargs="+", help="histories of the incremental suites (default: 28 60 90)")
     parser.add_argument("--memory-limit", help="DuckDB's memory_limit, for everything that is measured")
     parser.add_argument("--threads", type=int, help="DuckDB's threads, for everything that is measured")
     parser.add_argument("--dbt-threads", type=int, help="models that dbt builds at once (default: the profile's)")
