@@ -80,7 +80,7 @@
                 'next_date', 'definition_hash', 'day_state', 'leaves_on', 'rebuilt_from', 'metric_number', 'sign',
                 'experiment_number', 'second_variation_at', 'as_of_at', 'read_from', 'counts_from', 'counts_until',
                 'departs_on', 'turn_date', 'days_between', 'label_source', 'label_name', 'label_middle', 'label_value',
-                'is_positive', 'sample_weight', 'started_on', 'stored_started_at', 'read_until', 'slice_number',
+                'is_positive', 'sample_weight', 'started_on', 'stored_started_at', 'slice_number', 'day_version',
                 'y', 'd', 'x', 'w',
                 'group', 'order', 'select', 'from', 'where', 'having', 'limit', 'union', 'case', 'when', 'then', 'else',
                 'end', 'and', 'or', 'not', 'null', 'in', 'is', 'as', 'on', 'join', 'distinct', 'user', 'table',

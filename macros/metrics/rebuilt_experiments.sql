@@ -193,8 +193,12 @@ where
 {% macro unit_definition() -%}
     {%- set plan = evalhouse.metric_plan() -%}
     {%- set settings = evalhouse.settings() -%}
-    {{ return([
+    {%- set definition = [
         plan.measures, plan.totals, evalhouse.exposure_dimensions(), settings.facts, settings.raw_schema,
         settings.source_tables
-    ]) }}
+    ] -%}
+    {%- if plan.facts | select('in', ['turns', 'sessions']) | list -%}
+        {%- do definition.append(evalhouse.turns_definition()) -%}
+    {%- endif -%}
+    {{ return(definition) }}
 {%- endmacro %}

@@ -1,26 +1,30 @@
 {#-
     CTEs of an incremental model that keeps rows by day: `reach` says from which day on (`replaced_from`) what is stored
     has to be replaced; `marked_days` are rows to keep beside the others, the only ones with a definition_hash, which
-    say what the days were made from. A model goes by rows of its own, so that a run that was interrupted, or models
-    that stand at different days, cannot mislead it.
+    say what the days were made from.
 
-    Expects the CTEs `definition` (definition_hash: one row), `day_states` (state_date, day_state: what there is of each
-    day now, as a text) and `newest` (read_until: one row, the newest day of what the model is made from). Replaced are
-    `days_back` days before the newest day of the last run, or of this one where it is earlier, and what follows; days
-    from the first one on of which there is another state; and everything when the definition is another one.
+    Expects the CTEs `definition` (definition_hash: one row) and `day_states` (state_date, day_state: what there is of
+    each day now, as a text). Replaced are the days from the first one on whose state is another than the model's own
+    mark says, `days_back` days before it, and everything when the definition is another one. A state is what the
+    marks of the models before say, so that a run that was cut short or left one of them out is made up for.
 -#}
-{% macro replaced_days(day, days_back) -%}
+{% macro replaced_days(day, days_back=0) -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
-{%- set string = dbt.type_string() -%}
 {%- if is_incremental() -%}
 stored_marks as (
     select
         {{ day }} as stored_date,
         definition_hash,
-        day_state,
-        read_until
+        day_state
     from {{ this }}
     where definition_hash is not null
+),
+
+stored_definition as (
+    select
+        min(definition_hash) as first_hash,
+        max(definition_hash) as last_hash
+    from stored_marks
 ),
 
 changes as (
@@ -37,33 +41,24 @@ changes as (
     where stored_marks.day_state is not null and day_states.state_date is null
 ),
 
--- The newest day is one of those that the last run replaced.
-last_run as (
-    select
-        min(read_until) as read_until,
-        (select min(definition_hash) from stored_marks) as first_hash,
-        (select max(definition_hash) from stored_marks) as last_hash
-    from stored_marks
-    where stored_date = (select max(stored_date) from stored_marks where day_state is not null)
+first_change as (
+    select min(changed_date) as changed_from
+    from changes
 ),
 
 reach as {{ evalhouse.materialized() }} (
     select
         case
-            when last_run.first_hash = definition.definition_hash
-                and last_run.last_hash = definition.definition_hash
-                and last_run.read_until is not null and newest.read_until is not null
-                then least(
-                    cast({{ evalhouse.time_added(
-                        'day', -days_back, 'least(last_run.read_until, newest.read_until)'
-                    ) }} as date),
-                    coalesce((select min(changed_date) from changes), newest.read_until)
-                )
-            else {{ forever_ago }}
+            when stored_definition.first_hash is null
+                or stored_definition.first_hash <> definition.definition_hash
+                or stored_definition.last_hash <> definition.definition_hash
+                then {{ forever_ago }}
+            when first_change.changed_from is null then {{ evalhouse.current_look() }}
+            else cast({{ evalhouse.time_added('day', -days_back, 'first_change.changed_from') }} as date)
         end as replaced_from
     from definition
-    cross join newest
-    cross join last_run
+    cross join stored_definition
+    cross join first_change
 ),
 {%- else -%}
 reach as (
@@ -75,11 +70,9 @@ marked_days as (
     select
         day_states.state_date as {{ day }},
         definition.definition_hash,
-        day_states.day_state,
-        newest.read_until
+        day_states.day_state
     from day_states
     cross join definition
-    cross join newest
     where day_states.state_date >= (select replaced_from from reach)
     {%- if is_incremental() %}
 
@@ -89,8 +82,7 @@ marked_days as (
     select distinct
         stored_days.{{ day }},
         definition.definition_hash,
-        cast(null as {{ string }}) as day_state,
-        cast(null as date) as read_until
+        cast(null as {{ dbt.type_string() }}) as day_state
     from {{ this }} as stored_days
     cross join definition
     left join day_states on stored_days.{{ day }} = day_states.state_date

@@ -1,31 +1,34 @@
-{#- `replaced_days` of a model that keeps something made from turns, by `turn_date`: everything is replaced when the
-    traces, the outcomes, the rules for signals, the slices or what else it is `made_with` are other ones. -#}
-{% macro replaced_turn_days(made_with=none) -%}
-{%- set settings = evalhouse.settings() -%}
+{#- `replaced_days` of a model that keeps something of turns by `turn_date` and makes it from the kept `parent`, whose day
+    is `parent_day`: everything is replaced when what turns are made with is another, or what the model itself is
+    `made_with` besides. -#}
+{% macro replaced_turn_days(parent, parent_day='turn_date', made_with=none) -%}
 {%- set definition_hash = local_md5(tojson([
-    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()),
-    evalhouse.input_definition('outcomes', ['session_id', 'trace_id', 'actor', 'value']),
-    settings.signals, evalhouse.turn_slices(), evalhouse.turn_bases(), evalhouse.turn_rates(), made_with
+    evalhouse.turns_definition(), evalhouse.turn_slices(), evalhouse.turn_bases(), evalhouse.turn_rates(), made_with
 ], sort_keys=true)) -%}
-turn_days as (
-    select * from {{ ref('evalhouse', 'int_turn_days') }}
+day_states as (
+    select
+        {{ parent_day }} as state_date,
+        definition_hash as parent_definition,
+        day_state
+    from {{ ref('evalhouse', parent) }}
+    where definition_hash is not null and day_state is not null
 ),
 
 definition as (
-    select '{{ definition_hash }}' as definition_hash
+    select {{ dbt.hash(
+        "'" ~ definition_hash ~ " ' || coalesce(max(parent_definition), '')"
+    ) }} as definition_hash
+    from day_states
 ),
 
-day_states as (
-    select
-        turn_date as state_date,
-        day_state
-    from turn_days
-),
+{{ evalhouse.replaced_days('turn_date', evalhouse.watched_days()) }}
+{%- endmacro %}
 
-newest as (
-    select min(read_until) as read_until
-    from turn_days
-),
-
-{{ evalhouse.replaced_days('turn_date', settings.analysis.lookback_days + evalhouse.watched_days()) }}
+{#- What turns are made with: both logs and the rules for signals. -#}
+{% macro turns_definition() -%}
+    {{ return([
+        evalhouse.input_definition('traces', evalhouse.kept_trace_columns()),
+        evalhouse.input_definition('outcomes', ['session_id', 'trace_id', 'actor', 'value', 'loaded_at']),
+        evalhouse.settings().signals
+    ]) }}
 {%- endmacro %}

@@ -5,8 +5,8 @@
     table has got or lost one of them, or when the input is another one. Of several rows of an id the latest load is
     kept; the tie breakers make that independent of the order of arrival.
 
-    Rows with an empty id are marks: of days that were replaced, which may have lost all of their rows, and on a date of
-    its own of what the rows were made with.
+    Rows with an empty id are marks: of each day in which run it was last replaced (`day_version`), whether or not it has
+    rows left, and on a date of its own of what the rows were made with.
 -#}
 {% macro kept_by_day(input_name, id, time, day, columns, tie_breakers) -%}
 {%- set settings = evalhouse.settings() -%}
@@ -14,6 +14,9 @@
 {%- set timestamp = dbt.type_timestamp() -%}
 {%- set definition_hash = local_md5(tojson(evalhouse.input_definition(input_name, columns), sort_keys=true)) -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
+{%- if is_incremental() -%}
+    {{ evalhouse._refuse_another_type(input_name, columns) }}
+{%- endif -%}
 
 with staged as (
     select * from {{ staged }}
@@ -122,12 +125,16 @@ distinct_rows as (
 
 marks as (
     select {{ evalhouse.current_look() }} as {{ day }}
+
+    union
+
+    select cast({{ time }} as date) as {{ day }}
+    from rows_read
     {%- if is_incremental() %}
 
-    union all
+    union
 
     select {{ day }} from replaced_dates
-    where {{ day }} <> {{ evalhouse.current_look() }}
     {%- endif %}
 )
 
@@ -135,6 +142,7 @@ select
     {{ id }},
     cast({{ time }} as date) as {{ day }},
     cast(null as {{ dbt.type_string() }}) as definition_hash,
+    cast(null as {{ dbt.type_string() }}) as day_version,
     {{ columns | join(',\n    ') }}
 from distinct_rows
 
@@ -144,6 +152,7 @@ select
     '' as {{ id }},
     marks.{{ day }},
     '{{ definition_hash }}' as definition_hash,
+    '{{ invocation_id }}' as day_version,
     no_row.{{ columns | join(',\n    no_row.') }}
 from marks
 left join no_row on 1 = 0
@@ -157,4 +166,19 @@ left join no_row on 1 = 0
         columns, evalhouse.raw_columns(input_name).keys() | select('in', columns) | sort,
         input_name in settings.inputs, settings.raw_schema, settings.source_tables
     ]) }}
+{%- endmacro %}
+
+{#- Columns of the user's own come with their type, and no engine can change that of a table with rows in one step. -#}
+{% macro _refuse_another_type(input_name, columns) -%}
+    {%- set stored = {} -%}
+    {%- for column in adapter.get_columns_in_relation(this) -%}
+        {%- do stored.update({column.name | lower: column.data_type | lower}) -%}
+    {%- endfor -%}
+    {%- for name, column in evalhouse.raw_columns(input_name).items()
+        if adapter.quote(column.name) in columns and stored.get(name, column.data_type) != column.data_type -%}
+        {{ exceptions.raise_compiler_error(
+            "evalhouse: column " ~ column.name ~ " of input " ~ input_name ~ " is of type " ~ column.data_type
+            ~ " and was " ~ stored[name] ~ " in earlier runs; run once with --full-refresh"
+        ) }}
+    {%- endfor -%}
 {%- endmacro %}

@@ -7,6 +7,6 @@
         'abandon_kind', 'repeats_previous', 'is_copied', 'is_retried', 'is_regenerated', 'is_stopped', 'is_edited',
         'is_thumbed_up', 'is_thumbed_down', 'is_rated', 'rating', 'is_completed', 'is_converted', 'is_escalated',
         'is_overridden', 'is_returned_to', 'is_over_render_limit', 'turn_number',
-        'started_on', 'stored_started_at', 'definition_hash', 'day_state', 'read_until'
+        'started_on', 'stored_started_at', 'definition_hash', 'day_state', 'day_version'
     ]) }}
 {%- endmacro %}

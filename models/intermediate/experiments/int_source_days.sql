@@ -12,7 +12,6 @@
 ) }}
 {%- set lookback_days = evalhouse.settings().analysis.lookback_days -%}
 {%- set forever_ago = "cast('0001-01-01' as date)" -%}
-{%- set outcomes_read_until = "select min(read_until) from read_before where source_name = 'outcomes'" -%}
 {%- set windows = [0] -%}
 {%- for metric in evalhouse.metric_plan().metrics -%}
     {%- do windows.append(metric.start_seconds + (metric.span_seconds or 0)) -%}
@@ -62,6 +61,12 @@ read_before as (
     where activity_date = {{ evalhouse.current_look() }}
 ),
 
+outcomes_before as (
+    select max(read_until) as read_until
+    from read_before
+    where source_name = 'outcomes'
+),
+
 -- Each source by itself: one that stands still keeps its days within reach, and what it brings when it comes back. What
 -- is said of turns comes from outcomes, too, and a late trace may change it for the turns before it.
 source_reach as (
@@ -69,10 +74,14 @@ source_reach as (
         watermarks.source_name,
         case
             when read_before.read_until is null then {{ forever_ago }}
+            {%- if evalhouse.has_input('outcomes') %}
+            when watermarks.source_name in ('turns', 'sessions') and outcomes_before.read_until is null
+                then {{ forever_ago }}
+            {%- endif %}
             when watermarks.source_name in ('turns', 'sessions') then cast({{ evalhouse.time_added(
                 'day', -(lookback_days + evalhouse.watched_days()),
-                'cast(least(read_before.read_until, watermarks.as_of_at, coalesce((' ~ outcomes_read_until
-                ~ '), watermarks.as_of_at)) as date)'
+                'cast(least(read_before.read_until, watermarks.as_of_at'
+                ~ (', outcomes_before.read_until' if evalhouse.has_input('outcomes') else '') ~ ') as date)'
             ) }} as date)
             else cast({{ evalhouse.time_added(
                 'day', -lookback_days,
@@ -81,6 +90,7 @@ source_reach as (
         end as reaches_from
     from watermarks
     left join read_before on watermarks.source_name = read_before.source_name
+    cross join outcomes_before
 ),
 
 counted_units as (

@@ -3,7 +3,7 @@
     follows. Kept by day. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_failure_overlaps'),
     **evalhouse.incremental_by(['turn_date'])
 ) }}
@@ -30,7 +30,7 @@ with all_unit_days as (
     where unit_id <> ''
 ),
 
-{{ evalhouse.replaced_turn_days() }},
+{{ evalhouse.replaced_turn_days('int_unit_turn_days') }},
 
 unit_days as (
     select * from all_unit_days
@@ -139,7 +139,6 @@ select
     products.days_between,
     cast(null as {{ string }}) as definition_hash,
     cast(null as {{ string }}) as day_state,
-    cast(null as date) as read_until,
     {%- for column in sums %}
     products.{{ column }},
     {%- endfor %}
@@ -162,7 +161,6 @@ select
     cast(null as {{ dbt.type_int() }}) as days_between,
     definition_hash,
     day_state,
-    read_until,
     {%- for column in sums %}
     cast(null as {{ double }}) as {{ column }},
     {%- endfor %}

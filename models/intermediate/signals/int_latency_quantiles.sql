@@ -5,7 +5,7 @@
 -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_latency_quantiles'),
     **evalhouse.incremental_by(['turn_date'])
 ) }}
@@ -26,7 +26,7 @@ slices as (
     select * from {{ ref('evalhouse', 'int_latency_slices') }}
 ),
 
-{{ evalhouse.replaced_turn_days(evalhouse.settings().analysis.alpha) }},
+{{ evalhouse.replaced_turn_days('int_latency_ranks', made_with=evalhouse.settings().analysis.alpha) }},
 
 turns as (
     select * from all_turns
@@ -174,7 +174,6 @@ select
     {{ evalhouse.qualified('slices', key) }},
     cast(null as {{ dbt.type_string() }}) as definition_hash,
     cast(null as {{ dbt.type_string() }}) as day_state,
-    cast(null as date) as read_until,
     estimates.turns_measured,
     bounded.units
     {%- for name in quantiles %},
@@ -207,7 +206,6 @@ select
     cast(null as {{ dbt.type_string() }}) as measure,
     definition_hash,
     day_state,
-    read_until,
     cast(null as {{ dbt.type_bigint() }}) as turns_measured,
     cast(null as {{ dbt.type_bigint() }}) as units
     {%- for name in quantiles %},

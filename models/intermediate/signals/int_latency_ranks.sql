@@ -1,7 +1,7 @@
 {#- Every value of a slice in order, with the ranks that its turns take: every later step picks ranks. Kept by day. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_latency_ranks'),
     **evalhouse.incremental_by(['turn_date'])
 ) }}
@@ -15,7 +15,7 @@ slices as (
     select * from {{ ref('evalhouse', 'int_latency_slices') }}
 ),
 
-{{ evalhouse.replaced_turn_days() }},
+{{ evalhouse.replaced_turn_days('int_turn_signals', 'started_on') }},
 
 turns as (
     select * from all_turns
@@ -58,7 +58,6 @@ select
     turn_date,
     cast(null as {{ dbt.type_string() }}) as definition_hash,
     cast(null as {{ dbt.type_string() }}) as day_state,
-    cast(null as date) as read_until,
     slice_number,
     metric_value,
     turns,
@@ -75,7 +74,6 @@ select
     turn_date,
     definition_hash,
     day_state,
-    read_until,
     cast(null as {{ dbt.type_bigint() }}) as slice_number,
     cast(null as {{ double }}) as metric_value,
     cast(null as {{ dbt.type_bigint() }}) as turns,

@@ -5,12 +5,11 @@
     turn (`resumes_trace_id`), so that no old day has to be written again. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_session_turns'),
     **evalhouse.incremental_by(['started_on'])
 ) }}
-{%- set settings = evalhouse.settings() -%}
-{%- set gap_seconds = settings.signals.session_gap_minutes * 60 -%}
+{%- set gap_seconds = evalhouse.settings().signals.session_gap_minutes * 60 -%}
 {%- set watched_days = evalhouse.watched_days() -%}
 {%- set in_order = 'order by started_at, turn_index nulls last, trace_id' -%}
 {%- set string = dbt.type_string() -%}
@@ -24,6 +23,11 @@ with traces as (
     where trace_id <> '' and not is_shadow
 ),
 
+trace_days as (
+    select * from {{ ref('evalhouse', 'int_traces') }}
+    where trace_id = '' and started_on <> {{ evalhouse.current_look() }}
+),
+
 definition as (
     select '{{ definition_hash }}' as definition_hash
 ),
@@ -31,17 +35,11 @@ definition as (
 day_states as (
     select
         started_on as state_date,
-        cast(count(*) as {{ string }}) as day_state
-    from traces
-    group by started_on
+        day_version as day_state
+    from trace_days
 ),
 
-newest as (
-    select max(state_date) as read_until
-    from day_states
-),
-
-{{ evalhouse.replaced_days('started_on', settings.analysis.lookback_days + watched_days) }},
+{{ evalhouse.replaced_days('started_on', watched_days) }},
 
 turns as (
     select
@@ -222,7 +220,6 @@ select
     started_on,
     cast(null as {{ string }}) as definition_hash,
     cast(null as {{ string }}) as day_state,
-    cast(null as date) as read_until,
     unit_id,
     session_id,
     is_session_named,
@@ -248,7 +245,6 @@ select
     started_on,
     definition_hash,
     day_state,
-    read_until,
     cast(null as {{ string }}) as unit_id,
     cast(null as {{ string }}) as session_id,
     cast(null as {{ dbt.type_boolean() }}) as is_session_named,

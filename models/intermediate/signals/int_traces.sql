@@ -2,7 +2,7 @@
     traces are here, and marked: nobody saw their answers. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_traces'),
     **evalhouse.incremental_by(['started_on'])
 ) }}

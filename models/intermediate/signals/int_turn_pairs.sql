@@ -3,7 +3,7 @@
     what was said on old days is not compared again. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_turn_pairs'),
     **evalhouse.incremental_by(['next_started_on'])
 ) }}
@@ -18,14 +18,18 @@
     ) -%}
 {%- endfor -%}
 {%- set of_next = 'over (partition by session_id order by turn_number, trace_id)' -%}
-{%- set settings = evalhouse.settings() -%}
 {%- set definition_hash = local_md5(tojson([
-    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()), settings.signals.session_gap_minutes
+    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()), evalhouse.settings().signals.session_gap_minutes
 ], sort_keys=true)) %}
 
 with session_turns as (
     select * from {{ ref('evalhouse', 'int_session_turns') }}
     where trace_id <> ''
+),
+
+session_days as (
+    select * from {{ ref('evalhouse', 'int_session_turns') }}
+    where definition_hash is not null and day_state is not null
 ),
 
 traces as (
@@ -80,20 +84,15 @@ definition as (
     from weights
 ),
 
+-- Not how often turns were written again: what traces they were made from.
 day_states as (
     select
         started_on as state_date,
-        cast(count(*) as {{ dbt.type_string() }}) as day_state
-    from session_turns
-    group by started_on
+        day_state
+    from session_days
 ),
 
-newest as (
-    select max(state_date) as read_until
-    from day_states
-),
-
-{{ evalhouse.replaced_days('next_started_on', settings.analysis.lookback_days) }},
+{{ evalhouse.replaced_days('next_started_on') }},
 
 -- The two turns of every pair that comes to be on a replaced day.
 turns as (
@@ -218,7 +217,6 @@ select
     cast(next_started_at as date) as next_started_on,
     cast(null as {{ dbt.type_string() }}) as definition_hash,
     cast(null as {{ dbt.type_string() }}) as day_state,
-    cast(null as date) as read_until,
     next_similarity,
     is_next_equal,
     case
@@ -236,7 +234,6 @@ select
     next_started_on,
     definition_hash,
     day_state,
-    read_until,
     cast(null as {{ double }}) as next_similarity,
     cast(null as {{ dbt.type_boolean() }}) as is_next_equal,
     cast(null as {{ dbt.type_boolean() }}) as is_next_rephrase,

@@ -4,12 +4,11 @@
     settled when its windows are over and nothing more can come of them. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_turn_signals'),
     **evalhouse.incremental_by(['started_on'])
 ) }}
-{%- set settings = evalhouse.settings() -%}
-{%- set signals = settings.signals -%}
+{%- set signals = evalhouse.settings().signals -%}
 {%- set has_outcomes = evalhouse.has_input('outcomes') -%}
 {%- set abandonment_seconds = (signals.abandonment_minutes * 60) | round | int -%}
 {%- set longest_seconds = [signals.rephrase_window_seconds, signals.follow_up_window_seconds, abandonment_seconds]
@@ -28,10 +27,6 @@
 {%- set bad_status = "status in ('error', 'timeout', 'refusal')" -%}
 {%- set clocks = ['is_mature', 'is_outcome_mature', 'is_day_mature', 'are_outcomes_known'] -%}
 {%- set watched_days = evalhouse.watched_days() -%}
-{%- set definition_hash = local_md5(tojson([
-    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()),
-    evalhouse.input_definition('outcomes', ['session_id', 'trace_id', 'actor', 'value']), signals
-], sort_keys=true)) -%}
 {%- set said_columns = [
     'is_answered', 'turn_number', 'next_trace_id', 'next_gap_seconds', 'next_similarity', 'is_mature',
     'is_outcome_mature', 'is_day_mature', 'is_rephrased', 'is_exact_retry', 'is_followed_up', 'is_abandoned',
@@ -104,33 +99,52 @@ matured_days as (
 event_days as (
     select
         started_on,
-        {%- for flag in event_flags + ['has_good_end', 'has_activity'] %}
-        cast(count(case when {{ flag }} then 1 end) as {{ string }}) || ' ' ||
-        {%- endfor %}
-        cast(count(*) as {{ string }}) as counted
-    from events
+        -- Digits out of a hash, so few that the sum of a day stays within the type.
+        cast(
+            sum(cast(translate(substr(event_hash, 1, 9), 'abcdef', '012345') as {{ dbt.type_bigint() }})) as {{ string }}
+        ) as content
+    from (
+        select
+            started_on,
+            {{ evalhouse.row_hash(
+                'events', ['trace_id'] + event_flags + ['rating', 'has_good_end', 'has_activity']
+            ) }} as event_hash
+        from events
+    ) as hashed_events
     group by started_on
 ),
 
+session_days as (
+    select * from {{ ref('evalhouse', 'int_session_turns') }}
+    where definition_hash is not null and day_state is not null
+),
+
+pair_days as (
+    select * from all_pairs
+    where definition_hash is not null and day_state is not null
+),
+
 definition as (
-    select {{ dbt.hash("'" ~ definition_hash ~ " ' || coalesce(max(definition_hash), '')") }} as definition_hash
-    from all_pairs
+    select {{ dbt.hash(
+        "'" ~ local_md5(tojson(evalhouse.turns_definition(), sort_keys=true)) ~ " ' || coalesce(max(definition_hash), '')"
+    ) }} as definition_hash
+    from pair_days
 ),
 
 day_states as (
     select
-        matured_days.started_on as state_date,
-        matured_days.counted || ', ' || coalesce(event_days.counted, '') as day_state
-    from matured_days
-    left join event_days on matured_days.started_on = event_days.started_on
+        session_days.started_on as state_date,
+        session_days.day_state
+        || ', ' || coalesce(pair_days.day_state, '')
+        || ', ' || coalesce(matured_days.counted, '')
+        || ', ' || coalesce(event_days.content, '') as day_state
+    from session_days
+    left join pair_days on session_days.started_on = pair_days.next_started_on
+    left join matured_days on session_days.started_on = matured_days.started_on
+    left join event_days on session_days.started_on = event_days.started_on
 ),
 
-newest as (
-    select {{ evalhouse.turns_read_until('max(state_date)') | indent(4) }} as read_until
-    from day_states
-),
-
-{{ evalhouse.replaced_days('started_on', settings.analysis.lookback_days + watched_days) }},
+{{ evalhouse.replaced_days('started_on', watched_days) }},
 
 -- What came before the replaced days may be what their first turns say again.
 turns as (
@@ -166,9 +180,7 @@ pairs as (
     where
         trace_id <> ''
         {%- if is_incremental() %}
-        and next_started_on >= (
-            select cast({{ evalhouse.time_added('day', -watched_days, 'replaced_from') }} as date) from reach
-        )
+        and next_started_on >= (select replaced_from from reach)
         {%- endif %}
 ),
 
@@ -279,7 +291,6 @@ select
     started_on,
     cast(null as {{ string }}) as definition_hash,
     cast(null as {{ string }}) as day_state,
-    cast(null as date) as read_until,
     session_id,
     {%- for column in log_columns %}
     {{ column }},
@@ -316,7 +327,6 @@ select
     started_on,
     definition_hash,
     day_state,
-    read_until,
     null as session_id
     {%- for column in log_columns + said_columns %},
     null as {{ column }}

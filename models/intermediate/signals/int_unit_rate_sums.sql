@@ -2,7 +2,7 @@
     one row a day and model version, which is that of every slice; the others are added up first. Kept by day. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_unit_rate_sums'),
     **evalhouse.incremental_by(['turn_date'])
 ) }}
@@ -19,7 +19,7 @@ with all_unit_days as (
     where unit_id <> ''
 ),
 
-{{ evalhouse.replaced_turn_days() }},
+{{ evalhouse.replaced_turn_days('int_unit_turn_days') }},
 
 unit_days as (
     select * from all_unit_days
@@ -89,7 +89,6 @@ select
     {{ slice_key }},
     cast(null as {{ dbt.type_string() }}) as definition_hash,
     cast(null as {{ dbt.type_string() }}) as day_state,
-    cast(null as date) as read_until,
     {%- for base in bases %}
     count(case when {{ base.name }}__weight > 0 then 1 end) as {{ base.name }}__units,
     sum({{ base.name }}__weight) as {{ base.name }}__weight,
@@ -114,7 +113,6 @@ select
     '' as dimension_value,
     definition_hash,
     day_state,
-    read_until,
     {%- for column in sums %}
     null as {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}

@@ -3,7 +3,7 @@
     turns themselves. Kept by day. -#}
 {{ config(
     materialized='incremental',
-    on_schema_change='sync_all_columns',
+    on_schema_change='append_new_columns',
     sql_header=evalhouse.one_writer('int_unit_turn_days'),
     **evalhouse.incremental_by(['turn_date'])
 ) }}
@@ -17,7 +17,7 @@ with all_flags as (
     select * from {{ ref('evalhouse', 'int_turn_flags') }}
 ),
 
-{{ evalhouse.replaced_turn_days() }},
+{{ evalhouse.replaced_turn_days('int_turn_signals', 'started_on') }},
 
 flags as (
     select * from all_flags
@@ -30,7 +30,6 @@ select
     {{ key | join(',\n    ') }},
     cast(null as {{ string }}) as definition_hash,
     cast(null as {{ string }}) as day_state,
-    cast(null as date) as read_until,
     {%- for base in bases %}
     sum(case when {{ base.name }}__known then sample_weight else 0e0 end) as {{ base.name }}__weight,
     {%- endfor %}
@@ -52,7 +51,6 @@ select
     '' as unit_id,
     definition_hash,
     day_state,
-    read_until,
     {%- for name in names %}
     cast(null as {{ evalhouse.type_double() }}) as {{ name }}__weight{{ ',' if not loop.last }}
     {%- endfor %}
