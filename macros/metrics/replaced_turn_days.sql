@@ -1,5 +1,5 @@
-{#- `replaced_days` of a model that keeps something of turns by `turn_date` and makes it from the kept `parent`, whose day
-    is `parent_day`: everything is replaced when what turns are made with is another, or what the model itself is
+{#- `replaced_days` of a model that keeps something of turns by `turn_date` and makes it from the kept `parent`, whose
+    day is `parent_day`: everything is replaced when what turns are made with is another, or what the model itself is
     `made_with` besides. -#}
 {% macro replaced_turn_days(parent, parent_day='turn_date', made_with=none) -%}
 {%- set definition_hash = local_md5(tojson([

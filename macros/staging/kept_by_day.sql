@@ -5,8 +5,8 @@
     table has got or lost one of them, or when the input is another one. Of several rows of an id the latest load is
     kept; the tie breakers make that independent of the order of arrival.
 
-    Rows with an empty id are marks: of each day in which run it was last replaced (`day_version`), whether or not it has
-    rows left, and on a date of its own of what the rows were made with.
+    Rows with an empty id are marks: of each day in which run it was last replaced (`day_version`), whether or not it
+    has rows left, and on a date of its own of what the rows were made with.
 -#}
 {% macro kept_by_day(input_name, id, time, day, columns, tie_breakers) -%}
 {%- set settings = evalhouse.settings() -%}

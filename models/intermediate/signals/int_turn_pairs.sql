@@ -19,7 +19,8 @@
 {%- endfor -%}
 {%- set of_next = 'over (partition by session_id order by turn_number, trace_id)' -%}
 {%- set definition_hash = local_md5(tojson([
-    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()), evalhouse.settings().signals.session_gap_minutes
+    evalhouse.input_definition('traces', evalhouse.kept_trace_columns()),
+    evalhouse.settings().signals.session_gap_minutes
 ], sort_keys=true)) %}
 
 with session_turns as (

@@ -27,6 +27,7 @@
 {%- set bad_status = "status in ('error', 'timeout', 'refusal')" -%}
 {%- set clocks = ['is_mature', 'is_outcome_mature', 'is_day_mature', 'are_outcomes_known'] -%}
 {%- set watched_days = evalhouse.watched_days() -%}
+{%- set definition_hash = local_md5(tojson(evalhouse.turns_definition(), sort_keys=true)) -%}
 {%- set said_columns = [
     'is_answered', 'turn_number', 'next_trace_id', 'next_gap_seconds', 'next_similarity', 'is_mature',
     'is_outcome_mature', 'is_day_mature', 'is_rephrased', 'is_exact_retry', 'is_followed_up', 'is_abandoned',
@@ -96,21 +97,20 @@ matured_days as (
     group by started_on
 ),
 
+hashed_events as (
+    select
+        events.started_on,
+        {{ evalhouse.row_hash('events', ['trace_id'] + event_flags + ['rating', 'has_good_end', 'has_activity']) }}
+            as event_hash
+    from events
+),
+
 event_days as (
     select
         started_on,
         -- Digits out of a hash, so few that the sum of a day stays within the type.
-        cast(
-            sum(cast(translate(substr(event_hash, 1, 9), 'abcdef', '012345') as {{ dbt.type_bigint() }})) as {{ string }}
-        ) as content
-    from (
-        select
-            started_on,
-            {{ evalhouse.row_hash(
-                'events', ['trace_id'] + event_flags + ['rating', 'has_good_end', 'has_activity']
-            ) }} as event_hash
-        from events
-    ) as hashed_events
+        sum(cast(translate(substr(event_hash, 1, 9), 'abcdef', '012345') as {{ dbt.type_bigint() }})) as content
+    from hashed_events
     group by started_on
 ),
 
@@ -125,9 +125,7 @@ pair_days as (
 ),
 
 definition as (
-    select {{ dbt.hash(
-        "'" ~ local_md5(tojson(evalhouse.turns_definition(), sort_keys=true)) ~ " ' || coalesce(max(definition_hash), '')"
-    ) }} as definition_hash
+    select {{ dbt.hash("'" ~ definition_hash ~ " ' || coalesce(max(definition_hash), '')") }} as definition_hash
     from pair_days
 ),
 
@@ -137,7 +135,7 @@ day_states as (
         session_days.day_state
         || ', ' || coalesce(pair_days.day_state, '')
         || ', ' || coalesce(matured_days.counted, '')
-        || ', ' || coalesce(event_days.content, '') as day_state
+        || ', ' || coalesce(cast(event_days.content as {{ string }}), '') as day_state
     from session_days
     left join pair_days on session_days.started_on = pair_days.next_started_on
     left join matured_days on session_days.started_on = matured_days.started_on
