@@ -123,19 +123,23 @@ distinct_rows as (
     where row_of_key = 1
 ),
 
-marks as (
+days as (
     select {{ evalhouse.current_look() }} as {{ day }}
 
-    union
+    union all
 
-    select cast({{ time }} as date) as {{ day }}
+    select distinct cast({{ time }} as date) as {{ day }}
     from rows_read
     {%- if is_incremental() %}
 
-    union
+    union all
 
     select {{ day }} from replaced_dates
     {%- endif %}
+),
+
+marks as (
+    select distinct {{ day }} from days
 )
 
 select
