@@ -48,8 +48,8 @@ def turn_pairs(warehouse: harness.Warehouse, turns: pd.DataFrame) -> pd.DataFram
     warehouse.execute("drop table if exists raw.session_turns")
     warehouse.execute(
         "create table raw.session_turns as select trace_id, session_id, turn_number, started_at, "
-        f"cast(started_at as date) as started_on, input_text, input_hash, {vector} as input_embedding "
-        "from raw.given_turns"
+        f"cast(started_at as date) as started_on, input_text, input_hash, {vector} as input_embedding, "
+        "cast(null as text) as definition_hash, cast(null as text) as day_state from raw.given_turns"
     )
     query = MODEL.read_text()
     for name in ("int_session_turns", "int_traces"):
