@@ -99,16 +99,19 @@ def test_a_switch_is_named_after_its_maker() -> None:
 
 
 def compiled(target: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """The SQL of every node, and the manifest without times and the place that it was written to."""
+    """The SQL of every node, and the manifest, without times, the run's id and the place that it was written to."""
     folder = target / "compiled"
-    sql = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.sql")}
     manifest = json.loads((target / "manifest.json").read_text())
+    run = manifest["metadata"]["invocation_id"]
+    sql = {path.relative_to(folder).as_posix(): path.read_text().replace(run, "") for path in folder.rglob("*.sql")}
     of_a_run = ("created_at", "compiled_path")
 
     def stripped(part: Any) -> Any:
         if isinstance(part, dict):
             return {key: stripped(value) for key, value in part.items() if key not in of_a_run}
-        return [stripped(value) for value in part] if isinstance(part, list) else part
+        if isinstance(part, list):
+            return [stripped(value) for value in part]
+        return part.replace(run, "") if isinstance(part, str) else part
 
     return sql, {key: stripped(manifest[key]) for key in ("nodes", "macros", "parent_map", "child_map", "disabled")}
 
